@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 GROUPS = {
-    "First steps": ("demo", "doctor"),
+    "First steps": ("demo", "simulate-week", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
     "Inspection": ("transfers", "history", "statement", "inbox", "alarms"),
     "Decisions of an operator": (
@@ -27,6 +27,7 @@ GROUPS = {
 }
 MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "worker": "serve",
+    "simulate-week": "simulate_week",
     "import": "import_",
     "seller-account": "seller_account",
 }
@@ -72,7 +73,10 @@ def summary(name: str) -> str | None:
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     return ast.get_docstring(
-        next((node for node in functions if node.name.rstrip("_") == name.replace("-", "_")), tree)
+        next(
+            (node for node in functions if node.name.rstrip("_").replace("_", "-") == name),
+            tree,
+        )
     )
 
 

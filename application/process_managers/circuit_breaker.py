@@ -3,7 +3,9 @@ about several transfers.
 
 - Silence: `SILENT` different transfers in a row without an answer below 500 mean an outage. One
   breaker opens for the fleet, nothing is claimed, a probe closes it, and the attempts that opened
-  it are given back. A single transfer that keeps failing only consumes its own attempts.
+  it are given back. With fewer transfers, the third silent attempt of one of them probes Stripe,
+  and a silent probe opens the breaker too: an outage must not exhaust the transfers of a ledger
+  with few sales. A single transfer that keeps failing only consumes its own attempts.
 - A refused key (401), or 403 or 404 for several destinations in a row: the API key or the account
   is wrong. Sending is paused, with an alarm, until an operator resumes it. Refusals about one
   destination are the trouble of that account and stop no other seller's work.
@@ -25,6 +27,8 @@ from domain.provider_call.steps import LookUp, Send
 
 SILENT = 8
 """Number of different transfers in a row without an answer below 500 that means an outage."""
+PROBED_AT = 3
+"""Attempt of one transfer from which on a silent Stripe is probed."""
 REFUSED_KEY = 3
 """Number of different transfers in a row with 401, or with 403, that means a wrong API key."""
 NOT_FOUND = 5
@@ -200,16 +204,19 @@ class BreakerMonitor(Loop):
         self._silence.end()
 
     async def _silent(self, transfer_id: UUID, spent: tuple[str, int] | None) -> None:
-        too_long = self._silence.add(transfer_id, spent)
-        if too_long and not self.state.outage:
-            if await self._breaker.open_breaker():
-                log.warning("Stripe does not answer, nothing is sent until it does")
-                await self._alarms.raise_alarm(
-                    *OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row."
-                )
-            await self.refresh()
-        elif self.state.outage:
+        enough = self._silence.add(transfer_id, spent)
+        if self.state.outage:
             await self._give_back()
+        elif enough:
+            await self._open(f"No answer below 500 for {SILENT} different transfers in a row.")
+        elif spent is not None and spent[1] >= PROBED_AT and not await self._gateway.answers():
+            await self._open("No answer below 500 to a transfer's attempts, nor to a probe.")
+
+    async def _open(self, why: str) -> None:
+        if await self._breaker.open_breaker():
+            log.warning("Stripe does not answer, nothing is sent until it does")
+            await self._alarms.raise_alarm(*OUTAGE, why)
+        await self.refresh()
 
     async def _give_back(self) -> None:
         for transfer_id, spent in self._silence.end().items():

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol, TypeVar, cast
+from typing import ClassVar, Protocol, TypeVar, cast
 
 from application.commands import commands_on
 from application.gateways import TransferGateway
@@ -136,6 +136,7 @@ class Process:
 
     name: str
     fleet: "Fleet"
+    _monitor: ClassVar[type[BreakerMonitor]] = BreakerMonitor
     tasks: dict[asyncio.Task[object], None] = field(default_factory=dict)
     connection: ProcessConnection = field(init=False)
     loops: list[Loop] = field(init=False, default_factory=list)
@@ -150,6 +151,9 @@ class Process:
             self.ends = [asyncio.create_task(loop.run()) for loop in self.loops]
         finally:
             OWNER.reset(token)
+        self._listen()
+
+    def _listen(self) -> None:
         for loop in self.loops:
             for channel in ("webhook_inbox", "ledger_events", "ledger_work"):
                 self.fleet.database.on(channel, loop.wake)
@@ -200,7 +204,7 @@ class Process:
             OutcomeRecorder(ledger, clock),
         )
 
-        return BreakerMonitor(
+        return self._monitor(
             breaker, gateway, alarms, forgive=recorder.forgive, stop=commands.operator.pause
         )
 

@@ -28,7 +28,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
             body, status, headers = await self._network.send(exchange, TIMEOUT)
         except (OSError, aiohttp.ClientError) as error:
             raise httpx.ReadError(f"no answer: {error}") from error
-        return httpx.Response(status, headers=dict(headers), content=body)
+        return httpx.Response(status, headers=dict(headers), stream=httpx.ByteStream(body))
 
 
 class VirtualPsp:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import orjson
 
@@ -13,6 +13,8 @@ from application.loop import Loop as SteppedLoop
 from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.psp import MissedPspEvents
 from application.missed_webhooks.stripe_events import MissedStripeEvents
+from application.process_managers.circuit_breaker import BreakerMonitor
+from application.process_managers.worker import Worker
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
@@ -41,6 +43,9 @@ from infrastructure.stripe.gateway import StripeGateway
 
 T = TypeVar("T")
 
+RARELY = 600.0
+"""Seconds."""
+
 
 class Gateways(Protocol):
     """Makes the gateways of a new process."""
@@ -54,11 +59,21 @@ class ProcessGone(OSError):
     """The process ended before it answered."""
 
 
+class TrustingMonitor(BreakerMonitor):
+    """A monitor that reads the state rarely: the notifications of the database in memory are never
+    lost, and reading every five seconds would take most of a virtual week."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until woken; while the breaker is open, at most `seconds`."""
+        await super().sleep(seconds if self.state.outage else RARELY)
+
+
 @dataclass
 class ServingProcess(Process):
     """A process as `serve` runs it."""
 
     gateways: Gateways = field(kw_only=True)
+    _monitor: ClassVar[type[BreakerMonitor]] = TrustingMonitor
     commands: Commands = field(init=False)
     alive: bool = field(init=False, default=False)
 
@@ -100,6 +115,19 @@ class ServingProcess(Process):
             raise ProcessGone(f"{self.name} is gone") from None
 
     # --- its loops --------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Listen as `serve` does."""
+        on = self.fleet.database.on
+        for loop in self.loops:
+            match loop:
+                case InboxLoop():
+                    on("webhook_inbox", loop.wake)
+                case BreakerMonitor():
+                    on("ledger_work", loop.wake)
+                case Worker():
+                    on("ledger_events", loop.wake)
+                    on("ledger_work", loop.wake)
 
     def _loops(self) -> list[Loop]:
         clock = DatabaseClock(now)

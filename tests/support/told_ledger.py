@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
 
-from tests.support.in_memory.inbox import MemoryInbox
+from infrastructure.simulation.in_memory.inbox import MemoryInbox
 
 from application.command_handler import CommandHandler
 from application.commands import commands_on

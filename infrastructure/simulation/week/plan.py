@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 HOUR, DAY = 3_600.0, 86_400.0
 DAYS = 7
+FEWEST = 20
+"""Fewest orders of a week that shows anything."""
 CURRENCY = "EUR"
 REFUNDED, DISPUTED = 0.08, 0.005
 """Shares of the orders."""

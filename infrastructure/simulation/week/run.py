@@ -20,6 +20,7 @@ from infrastructure.simulation.week.plan import (
     CURRENCY,
     DAY,
     DAYS,
+    FEWEST,
     HOUR,
     PlannedOrder,
     planned,
@@ -35,9 +36,9 @@ Progress = Callable[[int], None]
 
 
 def simulate_week(orders: int, seed: int, progress: Progress = lambda day: None) -> WeekReport:
-    """Run a week in virtual time. Raises ValueError for fewer than ten orders."""
-    if orders < 10:
-        raise ValueError(f"a week of {orders} orders shows nothing; choose 10 or more")
+    """Run a week in virtual time. Raises ValueError for too few orders."""
+    if orders < FEWEST:
+        raise ValueError(f"a week of {orders} orders shows nothing; choose {FEWEST} or more")
     return run(_Week(orders, seed, progress).lived())
 
 
@@ -58,8 +59,8 @@ class _Week:
                 *(asyncio.create_task(world.bad_deploy(one)) for one in world.processes),
             ]
             market = asyncio.create_task(WeekMarketplace(world).live(self._plan))
-            await self._watch()
-            market.result()  # raises what went wrong
+            await self._watch(market)
+            await market
             for other in others:
                 other.cancel()
             await asyncio.gather(*others, return_exceptions=True)
@@ -67,8 +68,8 @@ class _Week:
         await world.psp.world.close()
         return self._report()
 
-    async def _watch(self) -> None:
-        """Measure every day, until all is settled."""
+    async def _watch(self, market: asyncio.Task[None]) -> None:
+        """Measure every day, until the marketplace is done and all is settled."""
         for day in range(1, DAYS + SETTLED_WITHIN + 1):
             for hour in range(24):
                 await _until((day - 1) * DAY + (hour + 1) * HOUR)
@@ -76,7 +77,7 @@ class _Week:
                     self._first_raised.setdefault((alarm.kind, alarm.subject), epoch_seconds())
             self._ends.append(totals(self._world.fleet.database, self._world.psp.world))
             self._progress(day)
-            if day >= DAYS and self._is_settled():
+            if market.done() and self._is_settled():
                 return
 
     def _is_settled(self) -> bool:

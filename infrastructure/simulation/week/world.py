@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from application.commands import Commands
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulation.fleet import Fleet, Process
 from infrastructure.simulation.hyperswitch_in_process import VirtualPsp
 from infrastructure.simulation.serving import ProcessGone, ServingProcess
@@ -19,6 +19,7 @@ from infrastructure.simulation.virtual_time import epoch_seconds
 from infrastructure.simulation.week.plan import DAY, HOUR
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.manners import LIVE
 from infrastructure.simulators.stripe.payments import StripeConnector
 from infrastructure.stripe.gateway import StripeGateway
 
@@ -31,15 +32,23 @@ OUTAGE_AT, OUTAGE_FOR = 2 * DAY + 10 * HOUR, 45 * 60.0
 BAD_DEPLOY_AT, BAD_DEPLOY_FOR = 4 * DAY + 14 * HOUR, HOUR
 """Begin and length of the deploy whose processes crash."""
 CRASHES_WITHIN, RESTARTS_WITHIN = 40.0, 10.0
+SLOW_DATABASE = 0.05
+"""Longest way to the database and back during the bad deploy: so a crash falls between a commit and
+its acknowledgement, too. At other times no time passes there, which saves half of the run."""
 MARKET_RETRY = 15.0
 """Seconds after which the marketplace repeats a command that got no answer."""
 SETTLEMENTS_EVERY = 900.0
+MANNERS = LIVE._replace(notice=False)
+"""The transport that takes Stripe's notices off is replaced by the virtual network."""
 SECRET = "whsec_of_the_simulated_week"
 LEDGER = "http://ledger.virtual/webhooks"
 SETTINGS = Settings(
     stripe_webhook_secrets=(SECRET,),
     hyperswitch_webhook_secrets=(SECRET,),
     missed_check_interval=timedelta(minutes=15),
+    transfers=WorkSettings(check_interval=timedelta(minutes=10)),
+    reversals=WorkSettings(check_interval=timedelta(minutes=10)),
+    lease=timedelta(minutes=2),
 )
 
 
@@ -69,7 +78,6 @@ class WeekWorld:
             processes=2,
             seed=seed,
             settings=SETTINGS,
-            latency=0.02,
             new_process=self._new_process,
         )
 
@@ -103,10 +111,14 @@ class WeekWorld:
         chance = random.Random(f"{process.name} {self._chance.random()}")
         await asyncio.sleep(BAD_DEPLOY_AT)
         ends = epoch_seconds() + BAD_DEPLOY_FOR
-        while epoch_seconds() < ends:
+        while process.alive:
             await process.kill()
             await asyncio.sleep(chance.uniform(1, RESTARTS_WITHIN))
+            is_bad = epoch_seconds() < ends
+            self.fleet.latency = SLOW_DATABASE if is_bad else 0.0
             process.start()
+            if not is_bad:
+                return
             await asyncio.sleep(chance.uniform(0, CRASHES_WITHIN))
 
     async def settlements(self) -> None:
@@ -129,6 +141,7 @@ class WeekWorld:
             seed=seed,
             clock=epoch_seconds,
             endpoint_rate=25,
+            manners=MANNERS,
             deliver=self._deliver,
             webhook_endpoints=(endpoint, {**endpoint, "connect": True, "types": connected}),
         )

@@ -25,7 +25,7 @@ class Manners(NamedTuple):
     """True if answers in test mode carry a Stripe-Notice header."""
 
 
-LIVE = Manners(funds=0, pending_days=2, automatic_payouts=True, notice=False)
+LIVE = Manners(funds=0, pending_days=2, automatic_payouts=True, notice=True)
 """A new platform account: nothing is there but the money of its charges."""
 KIND = Manners(funds=PLENTY, pending_days=0, automatic_payouts=False, notice=False)
 """A platform that never lacks money: for tests that pay sellers without a charge."""

@@ -10,6 +10,7 @@ import pytest
 from application.ports import FleetState
 from application.process_managers.circuit_breaker import (
     NOT_FOUND,
+    PROBED_AT,
     REFUSED_KEY,
     SILENT,
     BreakerMonitor,
@@ -80,9 +81,10 @@ class FakeFleet:
         *,
         look: bool = False,
         account: str | None = None,
+        attempt: int = 1,
     ) -> None:
         for number in transfers:
-            step = LookUp("transfer", NOW) if look else Send("transfer", 1, "key", BODY)
+            step = LookUp("transfer", NOW) if look else Send("transfer", attempt, "key", BODY)
             about = account or f"acct_{number}"
             await self.watch.observe(UUID(int=number), step, signal, about)
 
@@ -95,6 +97,20 @@ def fleet() -> FakeFleet:
 async def test_one_unanswered_transfer_is_no_outage(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
     assert not fleet.open
+
+
+@pytest.mark.parametrize(
+    ("attempt", "answering", "opens"),
+    [(PROBED_AT - 1, False, False), (PROBED_AT, False, True), (PROBED_AT, True, False)],
+)
+async def test_silent_probe_opens_the_breaker_of_a_quiet_ledger(
+    fleet: FakeFleet, attempt: int, answering: bool, opens: bool
+) -> None:
+    """With fewer transfers than the breaker needs, an outage would exhaust their attempts."""
+    fleet.answering = answering
+    await fleet.hears(ProviderSignal.SILENCE, [7], attempt=attempt)
+    assert fleet.open is opens
+    assert fleet.forgiven == ([UUID(int=7)] if opens else [])
 
 
 async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFleet) -> None:

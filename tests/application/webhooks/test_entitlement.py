@@ -205,7 +205,7 @@ async def test_polled_refund_of_a_surplus_payment_takes_nothing(ledger: ToldLedg
     """The poller's event passes the same check as a webhook."""
     await ledger.sells(payment_id="pay_1")
     seen = RefundAtPsp("ref_1", "pay_2", 400, "EUR", "succeeded", order_id="o1")
-    event_id, event_type, body = psp_refunds._event(seen)
+    event_id, event_type, body = psp_refunds._event(seen, None)
     await ledger.hears_bytes("hyperswitch", event_id, event_type, body)
     assert (await ledger.taken(), await ledger.alarms()) == (0, ["refund_of_surplus_payment"])
 

@@ -169,3 +169,11 @@ async def test_failed_charge_leaves_the_platform_short_of_its_transfers(
     await control.fail_charge(made["latest_charge"])
     await control.advance_clock(LIVE.pending_days * DAY)
     assert await balances(control, "platform") == (-2_000, 0)
+
+
+@pytest.mark.parametrize("livemode", [False, True])
+async def test_notice_comes_in_test_mode_only(api_at: OpenCaller, livemode: bool) -> None:
+    config = SimulatorConfig(virtual_start=NINE_O_CLOCK, livemode=livemode)
+    async with running_simulator(config) as (simulator, _):
+        answer = await api_at(simulator.url).get("/v1/balance")
+        assert ("stripe-notice" in answer.headers) is not livemode
