@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
 
-from infrastructure.simulation.in_memory.inbox import MemoryInbox
-
 from application.command_handler import CommandHandler
 from application.commands import commands_on
 from application.gateways import PaymentGateway
@@ -33,6 +31,7 @@ from domain.provider_call.outcome import NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.clock import DatabaseClock
+from infrastructure.simulation.in_memory.inbox import MemoryInbox
 from tests.support.storage import Storage, in_memory
 
 AMOUNT, SHARE, ACCOUNT = 1_000, 900, "acct_anna"

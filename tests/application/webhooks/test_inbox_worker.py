@@ -93,12 +93,12 @@ async def test_parked_event_waits_longer_and_longer(storage: Storage) -> None:
     clock = StoredClock(storage)
     loop = InboxLoop(
         storage.inbox,
-        WebhookHandler(stripe={"t": park}),
+        WebhookHandler(stripe={"transfer.updated": park}),
         storage.alarms,
         clock,
         parked_deadline=timedelta(days=7),
     )
-    await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
+    await storage.inbox.put("stripe", "evt_1", "transfer.updated", b"{}", await storage.now())
     waits = []
     for _ in range(16):
         clock.at = await storage.now()
@@ -126,16 +126,16 @@ async def test_slow_webhook_delays_no_later_one(storage: Storage) -> None:
 
     loop = InboxLoop(
         storage.inbox,
-        WebhookHandler(stripe={"slow": slow, "fast": fast}),
+        WebhookHandler(stripe={"transfer.created": slow, "transfer.updated": fast}),
         storage.alarms,
         DatabaseClock(),
         parked_deadline=timedelta(hours=1),
     )
-    await storage.inbox.put("stripe", "evt_1", "slow", b"{}", await storage.now())
+    await storage.inbox.put("stripe", "evt_1", "transfer.created", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):
         await slow_began.wait()
-        await storage.inbox.put("stripe", "evt_2", "fast", b"{}", await storage.now())
+        await storage.inbox.put("stripe", "evt_2", "transfer.updated", b"{}", await storage.now())
         loop.wake()
         await later.wait()
         loop.stop()

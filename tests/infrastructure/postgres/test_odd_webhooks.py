@@ -155,10 +155,10 @@ async def test_webhook_that_cannot_be_closed_ends_dead(inbox: Inbox) -> None:
     async def ignore(event: StoredEvent) -> Ignored:
         return Ignored("poison" if event.event_id == "bad" else "no concern")
 
-    handlers: Mapping[str, EventHandler] = {"t": ignore}
+    handlers: Mapping[str, EventHandler] = {"transfer.updated": ignore}
     inbox.works_with(WebhookHandler(stripe=handlers), RefusingInbox(inbox.storage.inbox, "poison"))
     for name in ("one", "bad", "two"):
-        await inbox.gets("stripe", name, "t", {})
+        await inbox.gets("stripe", name, "transfer.updated", {})
     await inbox.is_worked_on()
     assert [(await inbox.row(name)).status for name in ("one", "bad", "two")] == [
         "ignored",
