@@ -68,6 +68,8 @@ class Inbox:
             event = {"event_id": event_id, "event_type": event_type, "content": shown}
         else:
             event = {"id": event_id, "type": event_type, "data": {"object": content}}
+            if "account" in content:  # the connected account that sends the event
+                event["account"] = content["account"]
         body, now = json.dumps(event).encode(), self.storage.clock.now()
         await self.storage.inbox.put(provider, event_id, event_type, body, now)
 
