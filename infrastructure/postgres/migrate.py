@@ -9,7 +9,7 @@ its sha256. The errors are in `migration_files`.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from infrastructure.postgres.connections import conninfo
+from infrastructure.postgres.connections import conninfo, session_settings
 from infrastructure.postgres.migration_files import (
     DIRECTORY,
     DestructionRefused,
@@ -37,6 +37,7 @@ RECORD = Path(__file__).with_name("ledger_migrations.sql")
 DEVELOPMENT_SHA256 = "5f737056cc2caaffefc849d43ddf579b37503c9c8c706100c09c5b1a5e5c608e"
 """The sha256 of 0001_events.up.sql in every development version before the first release."""
 
+NO_LIMIT = timedelta(0)
 WITHOUT_CONTENT = ("breaker", "ledger_migrations")
 """Tables whose rows the migrations themselves make."""
 
@@ -165,6 +166,7 @@ def _known(version: int, migrations: Sequence[Migration]) -> int:
 @contextmanager
 def _connected(url: str, on_notice: OnNotice) -> Iterator[Connection]:
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        connection.execute(session_settings(NO_LIMIT))  # a migration may take long
         # under a stricter level, the snapshot taken before the wait for the lock would hide what
         # the winner applied
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED

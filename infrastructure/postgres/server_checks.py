@@ -16,6 +16,8 @@ PAUSE = 0.5
 POOLER_ANSWERS = 5.0
 """Seconds after which a pooler that gives no second server connection counts as one that lends its
 connections for single transactions."""
+STATEMENT_POOLING = "not allowed in statement pooling mode"
+"""In PgBouncer's refusal of a transaction, whose SQLSTATE says only that its protocol is broken."""
 WRONG_SETTING = (
     "does not exist",
     "authentication failed",
@@ -114,6 +116,10 @@ async def _is_pooled_by_transaction(url: str, connection: Connection) -> bool:
                     if await _server_process(connection) != before:
                         return True
     except TimeoutError:
+        return True
+    except psycopg.DatabaseError as error:
+        if STATEMENT_POOLING not in str(error):
+            raise
         return True
     finally:
         await other.close()
