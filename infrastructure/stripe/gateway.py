@@ -280,7 +280,13 @@ class StripeGateway:
         if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
-        return await read(self._client.raw_request_async("get", path, **named))
+        resource = await ask(self._client.raw_request_async("get", path, **named))
+        match resource:
+            case Rejected(status=404):  # of any code: the v2 API has other codes than the v1 API
+                raise NotAtStripe(resource.message)
+            case Rejected() | NotExecuted() | Unknown():
+                raise failure_of(resource)
+        return resource
 
     async def _sent_to(
         self, destination: str, since: datetime

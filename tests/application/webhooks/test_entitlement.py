@@ -125,6 +125,8 @@ PSPS_EVENTS: Mapping[str, tuple[int, str]] = {
     "refund_review": (0, ""),
     "dispute_opened": (0, "dispute_of_surplus_payment"),
     "dispute_lost": (TAKEN, "dispute_of_surplus_payment"),
+    "dispute_won": (0, ""),
+    "dispute_cancelled": (0, ""),
 }
 """The amount taken for the order's own payment, and the alarm for another one."""
 PSPS_PAYMENTS = {
