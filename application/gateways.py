@@ -87,9 +87,11 @@ class TransferGateway(Protocol):
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> ReversalOutcome:
-        """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the id of the
-        reversal, `trr_…`. A reversal that has failed or was canceled is `Rejected`.
+        """Take `amount` (minor units of `currency`, as the ledger counts them) back from a
+        transfer. `Succeeded.stripe_id` is the id of the reversal, `trr_…`. A reversal that has
+        failed or was canceled is `Rejected`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.

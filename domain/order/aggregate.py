@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
+from domain.currency import require_payable
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import opened
 from domain.identity import order_stream
@@ -45,7 +46,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         """Open the stream of a new order.
 
         Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller
-        has two shares.
+        has two shares, BadMoney when Stripe cannot transfer a share.
         """
         order_id, currency, amount, shares = (
             opening["order_id"],
@@ -60,6 +61,8 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             raise ExceedsOrder(
                 f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency
             )
+        for share in shares:
+            require_payable(share.get("currency", currency), share["amount"])
         if len({share["seller_id"] for share in shares}) != len(shares):
             raise Refused(
                 f"A seller appears twice in order {order_id!r}; expected one share per seller."

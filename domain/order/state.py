@@ -6,6 +6,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
 from domain.allocation import Portion, cumulative_targets, targets
+from domain.currency import step
 from domain.fact import Stream
 from domain.identity import DISPUTE, dispute_cause, seller_account_stream, transfer_stream
 from domain.provider_call.request_body import PaymentBody
@@ -170,7 +171,9 @@ class OrderState(Stream):
         The part is the amount that the refund or dispute adds to the seller's target.
         """
         portions = self.portions(self.refunds, self.disputes)
-        cumulative = cumulative_targets(self._amounts(), self.collected, portions, self._summed())
+        cumulative = cumulative_targets(
+            self._amounts(), self.collected, portions, self._summed(), self._steps()
+        )
         return {
             cause_id: {seller: target - before[seller] for seller, target in after.items()}
             for cause_id, (before, after) in zip(self.causes, pairwise(cumulative), strict=True)
@@ -198,10 +201,15 @@ class OrderState(Stream):
         return portions
 
     def _targets(self, portions: Sequence[Portion], collected: int) -> dict[str, int]:
-        return targets(self._amounts(), collected, portions, self._summed())
+        return targets(self._amounts(), collected, portions, self._summed(), self._steps())
 
     def _amounts(self) -> dict[str, int]:
         return {seller: share["amount"] for seller, share in self.shares.items()}
+
+    def _steps(self) -> dict[str, int]:
+        """Return the step of the amounts of each seller whose currency Stripe moves in steps."""
+        steps = {seller: step(self.share_currency(seller)) for seller in self.shares}
+        return {seller: size for seller, size in steps.items() if size > 1}
 
     def _summed(self) -> frozenset[str]:
         """Return the sellers whose shares are in the order's currency."""
@@ -269,6 +277,13 @@ class OrderState(Stream):
         ]
         if any(part < 0 for part in explicit.values()):
             return "its allocation names a negative amount"
+        odd = [s for s, size in self._steps().items() if explicit.get(s, 0) % size]
+        if odd:
+            currency = self.share_currency(odd[0])
+            return (
+                f"its allocation takes {explicit[odd[0]]} from {odd[0]!r}, and Stripe moves "
+                f"{currency} in steps of {step(currency)}"
+            )
         if unknown:
             return f"its allocation names {unknown[0]!r}, who has no share in the order"
         if over:

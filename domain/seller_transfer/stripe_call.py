@@ -120,6 +120,7 @@ def _reversal_body(transfer: SellerTransfer, reversal_id: str) -> ReversalBody:
         amount=reversal.amount,
         reason=reversal.reason,
         metadata=metadata,
+        currency=transfer.currency,
     )
 
 

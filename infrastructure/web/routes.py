@@ -43,6 +43,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Record an order with its shares. A repetition with the same content is answered with 200.",
         {201: responses.Order, 200: responses.Order},
         (
+            "bad_money",
             "content_differs",
             "import_differs",
         ),

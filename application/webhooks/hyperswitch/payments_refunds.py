@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -105,7 +106,8 @@ class HyperswitchPaymentsRefunds:
             return Ignored(f"a payment that is {payment.status!r} has collected nothing yet")
         order_id = await self._order_of(payment)
         if order_id is None:
-            return _unknown_order(next(iter(payment.named_orders), None), payment.payment_id)
+            named = next(iter(payment.named_orders), None)
+            return replace(_unknown_order(named, payment.payment_id), maybe_foreign=True)
         if meaning is Collected.VOIDED:
             return await self._reports.voided(event, payment, order_id)
         return await self._reports.unclear(event, payment, order_id)

@@ -1,5 +1,7 @@
 """Stripe's webhooks: the members that the ledger reads. All other members are ignored.
 
+Amounts are as Stripe counts them (see `domain.currency`).
+
 A snapshot event carries its object as it was. A thin event (`v1.…`) only names its object, which
 has to be read at Stripe. Statuses are plain strings here, since Stripe may add new ones.
 """
@@ -15,6 +17,7 @@ from application.foreign_members import AS_ITEMS, AS_MEMBERS, Metadata, Text, Wh
 from application.webhooks.amounts import Amount, AnyAmount
 from application.webhooks.entitlement import sender_of
 from application.webhooks.names import Name, PossibleName, is_possible
+from domain.currency import from_stripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 Members = Annotated[dict[str, object] | None, AS_MEMBERS]
@@ -142,16 +145,16 @@ class TransferObject:
 
     @property
     def at_stripe(self) -> TransferAtStripe:
-        """The transfer as a look-up at Stripe would show it, without its reversals."""
-        ours = self.metadata.get("transfer_id")
+        """The transfer as a look-up at Stripe would show it, without its reversals. Raises
+        BadMoney."""
         currency = self.currency.upper()
         return TransferAtStripe(
             self.id,
-            self.amount,
-            self.amount_reversed,
+            from_stripe(currency, self.amount),
+            from_stripe(currency, self.amount_reversed),
             currency,
             self.destination or "",
-            ours,
+            self.metadata.get("transfer_id"),
             ledger_id=self.metadata.get("ledger_id"),
         )
 

@@ -38,6 +38,7 @@ from application.webhooks.stripe.events import (
 )
 from application.webhooks.stripe.unconfirmed_refunds import UNCONFIRMED, UnconfirmedRefunds
 from application.webhooks.surplus_payments import dispute_of_surplus, refund_of_surplus
+from domain.currency import from_stripe
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
 from domain.errors import Contradiction, NotTheAuthority, OtherPayment
 from domain.identity import refund_stream
@@ -128,7 +129,7 @@ class StripeRefundsDisputes:
             report = RefundReport(
                 name=refund.id,
                 order_id=order_id,
-                amount=refund.amount,
+                amount=from_stripe(refund.currency, refund.amount),
                 currency=currency(refund.currency),
                 source=event.source,
                 detail=refund.failure_reason,
@@ -169,7 +170,7 @@ class StripeRefundsDisputes:
                 dispute_id=dispute.id,
                 provider=STRIPE,
                 order_id=order_id,
-                amount=dispute.amount,
+                amount=from_stripe(dispute.currency, dispute.amount),
                 currency=currency(dispute.currency),
                 reported=reported,
                 source=event.source,
