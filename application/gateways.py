@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from domain.provider_call.outcome import Failure, Outcome
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
 
 
 class ListedTransfer(NamedTuple):
@@ -117,6 +117,18 @@ class TransferGateway(Protocol):
     async def account(self) -> str | None:
         """Return the id of the platform account of the API key; None if Stripe does not show it.
         Raises `LookUpFailed`."""
+
+
+class ChargeReader(Protocol):
+    """Stripe's charges of the payments that a PSP has made through its Stripe connector."""
+
+    async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
+        """Read the charge of a PaymentIntent (`pi_…`), or the charge itself (`ch_…`, `py_…`); None
+        if the PaymentIntent has no charge yet.
+
+        Obligations: no error of Stripe or the network is raised, and nothing is changed at Stripe.
+        A payment that our key cannot read is `Rejected`, or `NotExecuted` because it is forbidden.
+        """
 
 
 class PaymentGateway(Protocol):

@@ -13,11 +13,15 @@ from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import ContentDiffers, PspRefused, PspSilent
 from domain.order.aggregate import Order
+from domain.order.charge import request_read
 from domain.order.recovery import doubt, pay_sellers, require_fit
 from domain.order.state import Share
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, name_at_psp
+from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
+
+UNNAMED = ConnectorPayment()
+"""A report that names no connector."""
 
 
 class OrderCommands:
@@ -82,7 +86,12 @@ class OrderCommands:
         if answer.status == "succeeded":
             received = answer.amount if answer.amount_received is None else answer.amount_received
             await self.record_payment(
-                order_id, answer.payment_id, None, ANSWERED, expected=(received, answer.currency)
+                order_id,
+                answer.payment_id,
+                None,
+                ANSWERED,
+                expected=(received, answer.currency),
+                connector=ConnectorPayment(answer.connector, answer.connector_transaction_id),
             )
         return answer
 
@@ -101,13 +110,15 @@ class OrderCommands:
         source: str,
         extras: CommitExtras = NO_EXTRAS,
         expected: tuple[int, str] | None = None,
+        connector: ConnectorPayment = UNNAMED,
     ) -> bool:
         """Record that the buyer has paid, and create the sellers' transfers; return whether that is
         news.
 
-        `expected` is the amount and currency that were received: a payment counts only if they are
-        the order's. Raises UnknownId, ContentDiffers when another payment, or another amount, has
-        paid the order, and ImportDiffers.
+        If `connector` names a payment at Stripe, and no charge is given, the transfers wait until
+        its charge is read. `expected` is the amount and currency that were received: a payment
+        counts only if they are the order's. Raises UnknownId, ContentDiffers when another payment,
+        or another amount, has paid the order, and ImportDiffers.
         """
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
@@ -116,9 +127,12 @@ class OrderCommands:
                 raise ContentDiffers(
                     "order", order_id, ["amount or currency than the payment received"]
                 )
-            news = order.pay(payment_id, source_transaction, source, now)
+            imported = uow.transfers() if not order.paid else []
+            news = order.pay(
+                payment_id, source_transaction, source, now, connector, imported=bool(imported)
+            )
             if news:
-                uow.add(pay_sellers(order, now, uow.transfers()))
+                uow.add(pay_sellers(order, now, imported))
             return news
 
         released = subjects_of(order_id, payment_id, source_transaction)
@@ -140,6 +154,13 @@ class OrderCommands:
                 uow.order(order_id), uow.transfers(), payment_id, source, detail, now
             ),
             extras,
+        )
+
+    async def read_charge(self, order_id: str, actor: str, reason: str) -> None:
+        """Read the charge of the order's payment again. Raises UnknownId and NothingToRead."""
+        await self._handler.handle(
+            lambda: self._handler.load_order(order_id),
+            lambda uow, now: request_read(uow.order(order_id), actor, reason, now),
         )
 
     async def order(self, order_id: str) -> Order:

@@ -58,6 +58,9 @@ class Rejected:
     says_reversed: bool = False
     """True if its message claims that nothing is left to reverse: a hint for a look-up, never a
     proof."""
+    says_source: str | None = None
+    """`used_up` or `currency` if its message claims that the transfer's charge is used up, or that
+    its currency differs: hints that choose the next step after a definite refusal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ API.
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from application.webhooks.amounts import Amount, AnyAmount
 
@@ -17,6 +17,10 @@ block all later reversals."""
 Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
 """Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for
 its wording."""
+
+
+Hint = Annotated[str | None, BeforeValidator(lambda told: told if isinstance(told, str) else None)]
+"""A text that helps; an event is not refused for another value in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class PaymentContent:
     amount_received: AnyAmount | None = None
     merchant_order_reference_id: str | None = None
     metadata: MarketplaceMetadata | None = None
+    connector: Hint = None
+    connector_transaction_id: Hint = None
+    """Name of the payment at the connector; behind Stripe the PaymentIntent."""
 
     @property
     def named_orders(self) -> list[str]:

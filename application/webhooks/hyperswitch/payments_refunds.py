@@ -33,7 +33,7 @@ from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import HYPERSWITCH
 from domain.provider_call.outcome import Failure, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, RefundAtPsp
 
 READ_WITHIN = 5.0
 """Seconds; an event is leased for ten."""
@@ -75,7 +75,13 @@ class HyperswitchPaymentsRefunds:
         try:
             expected = received, currency(payment.currency)
             await self._commands.orders.record_payment(
-                order_id, payment.payment_id, None, event.source, event.done, expected=expected
+                order_id,
+                payment.payment_id,
+                None,
+                event.source,
+                event.done,
+                expected=expected,
+                connector=ConnectorPayment(payment.connector, payment.connector_transaction_id),
             )
         except (ContentDiffers, BadMoney) as refused:
             return result_of(refused, order_id, WebhookAlarm.PAYMENT_DISAGREES)

@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "4dcfd78e4d5b847b3214685dbf5660a39e0cc1c10fc34571233772b49b5a9c0f"
+EXPECTED = "2a2c09db23a202c0928a5bd71eac37da121381abb5620e1e05242fea225f3c37"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
