@@ -22,6 +22,8 @@ class ListedTransfer(NamedTuple):
     order_id: str | None = None
     """Our id of the order in its metadata."""
     transfer_group: str | None = None
+    """Stripe's own (`group_pi_…`) if the transfer has a source."""
+    source_transaction: str | None = None
 
 
 class Page(NamedTuple):
