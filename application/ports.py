@@ -133,8 +133,8 @@ class ClaimedWork(NamedTuple):
 
 
 class WorkQueue(Protocol):
-    """Due transfers or refunds, leased to workers. `kind` is `transferring`, `reversing` or
-    `refunding`.
+    """Due transfers, refunds or orders, leased to workers. `kind` is `transferring`, `reversing`,
+    `refunding` or `funding`.
 
     Obligations: while a lease runs, no other holder gets the same work. An empty claim does not
     mean that nothing is due. While the circuit breaker is open, or a pause covers the work, nothing

@@ -152,6 +152,11 @@ class UnitOfWork:
         stream = self._streams.get(order_stream(order_id))
         return stream if isinstance(stream, Order) else None
 
+    def order_with(self, stream_id: UUID) -> Order | None:
+        """Return the order of this stream, or None if it was not loaded."""
+        stream = self._streams.get(stream_id)
+        return stream if isinstance(stream, Order) else None
+
     def refund(self) -> Refund | None:
         """Return the one refund that was loaded, if it exists."""
         return next(

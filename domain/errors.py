@@ -247,6 +247,16 @@ class NothingToRetry(Refused):
         super().__init__(f"Transfer {transfer_id} has nothing to retry: {why}.")
 
 
+class NothingToRead(Refused):
+    """The charge of an order is known, or nothing names it, so a read has nothing to find."""
+
+    code = "nothing_to_read"
+
+    def __init__(self, order_id: str, why: str) -> None:
+        self.order_id, self.why = order_id, why
+        super().__init__(f"Order {order_id!r} has no charge to read: {why}.")
+
+
 class NothingToResolve(Refused):
     """Nothing is stuck, so a person has nothing to resolve."""
 

@@ -18,6 +18,7 @@ from application.missed_webhooks.psp import MissedPspEvents
 from application.missed_webhooks.stripe_events import MissedStripeEvents
 from application.overdue_work import OverdueWork
 from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
+from application.process_managers.funding import FundingProcess
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, ProcessManager
 from application.process_managers.refunds import RefundProcess
@@ -46,7 +47,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
-from infrastructure.postgres.work_queue import PostgresWorkQueue
+from infrastructure.postgres.work_queue import PostgresWorkQueue, WorkTable
 from infrastructure.service import Service
 from infrastructure.settings import Settings, WorkSettings
 
@@ -174,6 +175,10 @@ def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
         directory, policy = PostgresDirectory(service.pool), settings.policy(settings.transfers)
         transfers = TransferProcess(service.gateway, directory, policy, ledger_id=service.ledger_id)
         workers.append(_stripe_worker(service, monitor, transfers, settings.transfers, slots))
+        funding = FundingProcess(service.gateway, policy)
+        workers.append(
+            _stripe_worker(service, monitor, funding, settings.transfers, slots, "orders")
+        )
     if settings.reversals.enabled:
         reversals = ReversalProcess(
             service.gateway, settings.policy(settings.reversals), ledger_id=service.ledger_id
@@ -190,6 +195,7 @@ def _stripe_worker(
     process: ProcessManager[Answer],
     work: WorkSettings,
     slots: asyncio.Semaphore,
+    table: WorkTable = "seller_transfers",
 ) -> Worker[Answer]:
     settings, pool = service.settings, service.pool
     limits = WorkerLimits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
@@ -197,7 +203,7 @@ def _stripe_worker(
     return Worker(
         process,
         PostgresEventLog(service.store),
-        PostgresWorkQueue(pool),
+        PostgresWorkQueue(pool, table),
         rate_limiter,
         monitor,
         service.clock,

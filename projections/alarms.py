@@ -59,6 +59,10 @@ class AlarmKind(StrEnum):
     DISPUTE_OPEN = "dispute_open"
     DISPUTE_SET_ASIDE = "dispute_set_aside"
     PAYMENT_FAILED_AFTER_PAID = "payment_failed_after_paid"
+    CHARGE_NOT_READABLE = "charge_not_readable"
+    """The sale of an order does not fund its transfers, since its charge cannot be read."""
+    CHARGE_UNREAD = "charge_unread"
+    """Stripe has not shown the charge of an order for too long, so its transfers wait."""
     PAUSED = "paused"
     """An operator or a Stripe event has paused work."""
     SENDING_STOPPED = "sending_stopped"
@@ -108,6 +112,8 @@ _CONCERNED = frozenset({
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
     order_facts.SetAsideDecided, order_facts.SetAsideEnded,
+    order_facts.ChargeReadDeferred, order_facts.ChargeReadRequested, order_facts.ChargeFound,
+    order_facts.ChargeNotFound,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
     refund_facts.Failed, refund_facts.UnderReview,
     refund_facts.AttemptDeferred,
@@ -210,6 +216,15 @@ def _raises(fact: Fact) -> AlarmRow | None:
         case order_facts.PaymentDoubted():
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
+        case order_facts.ChargeNotFound() if fact.unfunded:
+            return _raised(_A.CHARGE_NOT_READABLE, fact, _unfunded(fact))
+        case order_facts.ChargeReadDeferred() if _too_long(fact):
+            detail = (
+                f"The charge of payment {fact.connector_payment!r} could not be read at Stripe "
+                f"since {fact.since:%Y-%m-%d %H:%M} UTC, and the order's transfers wait for it: "
+                f"{fact.detail} Retry a transfer to send it from the platform's balance."
+            )
+            return _raised(_A.CHARGE_UNREAD, fact, detail)
         case order_facts.RefundSetAside():
             return _raised(_A.REFUND_SET_ASIDE, fact, _set_aside(fact, fact.refund_id))
         case refund_facts.AttemptDeferred():
@@ -321,6 +336,21 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
     return None
 
 
+def _unfunded(fact: order_facts.ChargeNotFound) -> str:
+    amount = money(fact.amount, fact.currency)
+    return (
+        f"The charge of payment {fact.connector_payment!r} of order {fact.order_id!r} cannot be "
+        f"read at Stripe with our key, so {amount} are paid from the platform's balance: "
+        f"{fact.detail} Check the account and the permissions of the key, then run "
+        f"`transfer-ledger read-charge {fact.order_id}`."
+    )
+
+
+def _too_long(fact: order_facts.ChargeReadDeferred) -> bool:
+    held = fact.why == DeferralReason.HELD
+    return held or fact.timestamp - fact.since >= HINDERED_TOO_LONG
+
+
 def _hindered_since(
     fact: transfer_facts.AttemptDeferred | refund_facts.AttemptDeferred,
 ) -> str | None:
@@ -375,6 +405,10 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             | refund_facts.UnderReview()
         ):
             return PASSING_OF_REFUNDS if troubled else ()
+        case order_facts.ChargeReadRequested():
+            return (_A.CHARGE_NOT_READABLE,)
+        case order_facts.ChargeFound() | order_facts.ChargeNotFound():
+            return (_A.CHARGE_UNREAD,)
         case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
             return (_A.DISPUTE_OPEN,)
         case pause.Resumed():

@@ -157,6 +157,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             return {}
         case (
             facts.AttemptDeferred()
+            | facts.SourceDecided()
             | facts.AmountReduced()
             | facts.Cancelled()
             | facts.ReversalContested()

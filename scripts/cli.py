@@ -18,6 +18,7 @@ GROUPS = {
         "resolve",
         "decide",
         "seller-account",
+        "read-charge",
         "pause",
         "resume",
     ),
@@ -31,7 +32,7 @@ MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "import": "import_",
     "seller-account": "seller_account",
 }
-MODULES |= dict.fromkeys(("retry", "resolve", "pause", "resume"), "operator")
+MODULES |= dict.fromkeys(("retry", "resolve", "read-charge", "pause", "resume"), "operator")
 MODULES |= dict.fromkeys(("verify", "rebuild", "seal"), "integrity")
 """The module of each command in `scripts/commands`."""
 

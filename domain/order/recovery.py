@@ -83,6 +83,7 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
         currency=order.share_currency(seller_id),
         source_transaction=order.source_transaction,
         now=now,
+        awaits_charge=order.read_charge_at is not None,
     )
     transfer.unverified = order.unverified
     return transfer

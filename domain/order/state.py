@@ -1,6 +1,7 @@
 """State of an order: its fields, and the amounts that follow from them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
@@ -80,6 +81,13 @@ class OrderState(Stream):
         """Amount that was collected, once the payment has told."""
         self.not_counted: set[UncountedPayment] = set()
         """Reports of payments, from before the order was paid, that pay no seller."""
+        self.connector_payment: str | None = None
+        """Name of the payment at the PSP's connector, if the PSP has told it."""
+        self.read_charge_at: datetime | None = None
+        """When the charge is read at Stripe; None once it is known, or cannot be found."""
+        self.charge_reads = 0
+        """Number of reads of the charge without a result."""
+        self.charge_unread_since: datetime | None = None
         self.authority: str | None = None
         """Provider whose reports about refunds and disputes count, if the payment does not
         determine it."""

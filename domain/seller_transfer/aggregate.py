@@ -30,8 +30,15 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     """One transfer. Amounts are in minor units of `currency`, times in UTC."""
 
     @classmethod
-    def create(cls, *, now: datetime, **opening: Unpack[facts.TransferOpening]) -> "SellerTransfer":
-        """Open a transfer that is due at once. Its id follows from order, seller and cause."""
+    def create(
+        cls,
+        *,
+        now: datetime,
+        awaits_charge: bool = False,
+        **opening: Unpack[facts.TransferOpening],
+    ) -> "SellerTransfer":
+        """Open a transfer that is due at once, or as soon as the charge of its order is known. Its
+        id follows from order, seller and cause."""
         order_id = opening["order_id"]
         fact = facts.Created(
             originator_id=transfer_stream(
@@ -41,7 +48,8 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             originator_topic=TOPIC,
             timestamp=now,
             transfer_group=order_id,
-            next_retry_at=now,
+            next_retry_at=None if awaits_charge else now,
+            waiting_for=WaitingFor.CHARGE.value if awaits_charge else None,
             **opening,
         )
         return opened(cls, fact)

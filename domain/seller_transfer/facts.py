@@ -154,6 +154,26 @@ class AttemptDeferred(TransferFact):
         )
 
 
+class SourceDecided(TransferFact):
+    """The transfer is paid from this charge, or (None) from the platform's balance, from the key of
+    `epoch` on."""
+
+    TOPIC = "ledger.seller_transfer.source_decided"
+    source_transaction: str | None
+    why: str
+    epoch: int
+    next_retry_at: datetime | None
+    """Due time of the transfer, if the decision makes it due; None leaves it."""
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.source_transaction, transfer.sourced_from = self.source_transaction, self.epoch
+        transfer.awaits_charge = False
+        transfer.next_retry_at = self.next_retry_at or transfer.next_retry_at
+        operation = transfer.operation
+        if operation is not None and not operation.open and operation.epoch < self.epoch:
+            transfer.operation = operation._replace(epoch=self.epoch, epoch_began=None)
+
+
 class AmountReduced(TransferFact):
     """A refund was recorded before the money left: `by` less is sent, `amount` remains."""
 
@@ -274,6 +294,7 @@ class RetryRequested(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         transfer.next_retry_at, transfer.held = self.next_retry_at, None
+        transfer.awaits_charge = False
 
 
 class Reopened(TransferFact):
@@ -366,6 +387,7 @@ AnyTransferFact = (
     | Completed
     | Failed
     | AttemptDeferred
+    | SourceDecided
     | AmountReduced
     | Cancelled
     | ReversalQueued

@@ -22,6 +22,10 @@ class TransferState(Stream):
         self.source_transaction: str | None = None
         self.former_destinations: list[str] = []
         """Accounts to which the transfer was to go before its seller moved."""
+        self.sourced_from = 1
+        """The first epoch whose body names the source: an earlier key keeps its body."""
+        self.awaits_charge = False
+        """True while the charge of the order is being read at Stripe, before the first call."""
         self.original = 0
         """The amount of the opening fact."""
         self.amount = 0
@@ -75,6 +79,13 @@ class TransferState(Stream):
             and self.settled_outside is None
         )
         return (waiting or given_up) and not (self.operation is not None and self.operation.open)
+
+    @property
+    def source_now(self) -> str | None:
+        """Return the source that the body of the present epoch names."""
+        if self.operation is None or self.operation.epoch < self.sourced_from:
+            return None
+        return self.source_transaction
 
     @property
     def uncleared(self) -> bool:

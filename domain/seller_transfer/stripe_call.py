@@ -101,8 +101,8 @@ def _transfer_body(transfer: SellerTransfer) -> TransferBody:
             "seller_id": transfer.seller_id,
         },
     )
-    if transfer.source_transaction is not None:
-        body["source_transaction"] = transfer.source_transaction
+    if (source := transfer.source_now) is not None:
+        body["source_transaction"] = source
     return body
 
 

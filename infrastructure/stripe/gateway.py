@@ -24,7 +24,8 @@ from domain.provider_call.outcome import (
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
+from infrastructure.stripe.charges import charge_of
 from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
@@ -68,8 +69,9 @@ class Money(NamedTuple):
 
 
 class StripeGateway:
-    """The ports `TransferGateway`, `StripeBooks` and `StripeEvents`. One call of a method sends at
-    most one POST, without retries.
+    """The ports `TransferGateway`, `ChargeReader`, `StripeBooks` and `StripeEvents`.
+
+    One call of a method sends at most one POST, without retries.
 
     Build the gateway in the running event loop that uses it, and close it with `aclose()`.
     """
@@ -303,6 +305,14 @@ class StripeGateway:
             case Rejected() | NotExecuted() | Unknown():
                 raise failure_of(resource)
         return resource
+
+    async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
+        """Return the charge of a payment (port `ChargeReader`)."""
+
+        async def get(path: str, expand: str) -> Mapping[str, object] | Failure:
+            return await ask(self._client.raw_request_async("get", path, expand=[expand]))
+
+        return await charge_of(payment, get)
 
     async def _sent_to(
         self, destination: str, since: datetime

@@ -55,6 +55,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "contradiction": ProblemKind(409, "Contradicts what is recorded"),
     "call_in_flight": ProblemKind(409, "A call to Stripe is in progress"),
     "nothing_to_retry": ProblemKind(409, "Nothing to retry"),
+    "nothing_to_read": ProblemKind(409, "Nothing to read"),
     "nothing_to_resolve": ProblemKind(409, "Nothing to resolve"),
     "nothing_to_decide": ProblemKind(409, "Nothing to decide"),
     "evidence_differs": ProblemKind(409, "The evidence does not fit"),

@@ -191,7 +191,7 @@ class PauseIn(RetryIn):
     everything."""
 
     seller_id: Id | None = None
-    work: Literal["transferring", "reversing", "refunding"] | None = None
+    work: Literal["transferring", "reversing", "refunding", "funding"] | None = None
 
     @model_validator(mode="after")
     def _names_one_scope(self) -> Self:

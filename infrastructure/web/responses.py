@@ -37,6 +37,7 @@ class Transfer:
     waiting_for: str | None
     last_error: str | None
     refund_id: str | None
+    source_transaction: str | None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -175,6 +176,7 @@ class Order:
     status: str
     payment_id: str | None
     source_transaction: str | None
+    connector_payment: str | None
     shares: Sequence[Share]
     transfers: Sequence[Transfer]
     refunds: Sequence[Refund]

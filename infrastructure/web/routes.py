@@ -78,6 +78,15 @@ OPERATIONS: tuple[ApiOperation, ...] = (
     ),
     ApiOperation(
         "POST",
+        "/v1/orders/{order_id}/read-charge",
+        orders.read_charge,
+        "Read the charge of a paid order at Stripe again, and send its unsent transfers from it.",
+        {202: responses.Order},
+        ("not_found", "nothing_to_read"),
+        body=requests.RetryIn,
+    ),
+    ApiOperation(
+        "POST",
         "/v1/orders/{order_id}/payment",
         orders.create_payment,
         "Create the payment at the payment provider. A repetition is safe, and shows the payment "

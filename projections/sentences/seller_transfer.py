@@ -54,6 +54,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return _failed(fact)
         case facts.AttemptDeferred():
             return _deferred(fact)
+        case facts.SourceDecided():
+            return _source_decided(fact)
         case facts.AmountReduced():
             return _reduced(fact, currency)
         case facts.Cancelled():
@@ -126,7 +128,21 @@ def _created(fact: facts.Created) -> str:
             f"Seller {fact.seller_id!r} is to be given back {amount} of order {fact.order_id!r}, "
             "taken for a revoked cause"
         )
+    if fact.next_retry_at is None:
+        return (
+            f"{why}; the transfer to {fact.destination!r} waits until the charge of the payment is "
+            "read at Stripe."
+        )
     return f"{why}; the transfer to {fact.destination!r} is due at {at(fact.next_retry_at)}."
+
+
+def _source_decided(fact: facts.SourceDecided) -> str:
+    due = f"it is due at {at(fact.next_retry_at)}" if fact.next_retry_at else "its due time stays"
+    if fact.source_transaction is None:
+        return (
+            f"The transfer is to be paid from the platform's balance ({clause(fact.why)}); {due}."
+        )
+    return f"The charge {fact.source_transaction!r} is to fund the transfer; {due}."
 
 
 def _imported(fact: facts.Imported) -> str:

@@ -1,4 +1,4 @@
-"""Commands of an operator: `retry`, `resolve`, `pause` and `resume`."""
+"""Commands of an operator: `retry`, `resolve`, `read-charge`, `pause` and `resume`."""
 
 from typing import Annotated
 
@@ -20,7 +20,8 @@ from scripts.exit_codes import fail
 
 Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
 KindOfWork = Annotated[
-    str | None, typer.Option("--work", help="Only this work: transferring, reversing or refunding.")
+    str | None,
+    typer.Option("--work", help="Only this work: transferring, reversing, refunding or funding."),
 ]
 
 app = new_app()
@@ -63,6 +64,22 @@ async def resolve(
             service.gateway, transfer_id, actor, reason, evidence
         )
     print_line(f"Transfer {transfer_id} is resolved.")
+
+
+@command(
+    app,
+    "transfer-ledger read-charge o_17 --actor mia --reason 'the key may read payments now'",
+    name="read-charge",
+)
+async def read_charge(
+    order_id: Annotated[str, typer.Argument(help="The order's id.")], actor: Actor, reason: Reason
+) -> None:
+    """Read the charge of a paid order at Stripe again. A running worker reads it, and sends unsent
+    transfers from it."""
+    require_text(actor=actor, reason=reason)
+    async with stored(read_settings()) as storage:
+        await storage.commands.orders.read_charge(order_id, actor, reason)
+    typer.echo(f"The charge of order {order_id} is read again; a running worker reads it.")
 
 
 @command(app, "transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")

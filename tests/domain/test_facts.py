@@ -13,6 +13,7 @@ from domain.fact import opened
 from domain.finding import AnyFindingFact
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
+from domain.order import charge
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.collected import correct_collected
@@ -24,14 +25,17 @@ from domain.order.state import Share, UncountedPayment
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.provider_call.outcome import Succeeded
+from domain.provider_call.psp_objects import ConnectorPayment
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import PaymentBody
 from domain.provider_call.steps import LookUp, Rest
+from domain.provider_call.stripe_objects import ChargeAtStripe
 from domain.refund.aggregate import Refund
 from domain.refund.facts import AnyRefundFact
 from domain.refund.state import Part
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, Cancelled
-from tests.support.domain_story import Answers, FactStorage, Sale, StateOf, Story, imported
+from tests.support.domain_story import POLICY, Answers, FactStorage, Sale, StateOf, Story, imported
 from tests.support.streams import ImportedColumns
 
 S = TransferStatus
@@ -221,6 +225,13 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
         )
     )
     assert correct_collected(story.order, 120, "api", story.now)
+    story.order.source_transaction = None  # the story's payment came with its charge
+    story.order.pay(None, None, "api", story.now, ConnectorPayment("stripe", "pi_1"))
+    charge.defer(story.order, DeferralReason.PENDING, "no charge yet", story.now, POLICY)
+    charge.lose(story.order, story.transfers, "no_charge", "no charge", story.now)
+    charge.request_read(story.order, "ops", "there is one now", story.now)
+    seen = ChargeAtStripe("ch_1", 100, "EUR", "pending", 100, "EUR")
+    charge.find(story.order, story.transfers, seen, story.now)
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)

@@ -22,6 +22,10 @@ Words = Annotated[
 its wording."""
 
 
+Hint = Annotated[str | None, BeforeValidator(lambda told: told if isinstance(told, str) else None)]
+"""A text that helps; an event is not refused for another value in its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class MarketplaceMetadata:
     """Metadata that the marketplace attached."""
@@ -43,6 +47,9 @@ class PaymentContent:
     amount_received: AnyAmount | None = None
     merchant_order_reference_id: PossibleName = None
     metadata: Metadata = None
+    connector: Hint = None
+    connector_transaction_id: Hint = None
+    """Name of the payment at the connector; behind Stripe the PaymentIntent."""
 
     @property
     def named_orders(self) -> list[str]:

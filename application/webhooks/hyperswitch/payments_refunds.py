@@ -55,7 +55,7 @@ from domain.order.authority import HYPERSWITCH
 from domain.order.payment_match import psp_payment
 from domain.provider_call.outcome import Failure, Unknown
 from domain.provider_call.payment_status import EVENTS, HARMLESS, STATUSES, Collected
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, RefundAtPsp
 
 ANY_PAYMENT = "payment_*"
 """Key of the handler of payment events of all other types (see `WebhookHandler`)."""
@@ -150,7 +150,13 @@ class HyperswitchPaymentsRefunds:
         try:
             expected = received, currency(payment.currency)
             await self._commands.orders.record_payment(
-                order_id, payment.payment_id, None, event.source, event.done, expected=expected
+                order_id,
+                payment.payment_id,
+                None,
+                event.source,
+                event.done,
+                expected=expected,
+                connector=ConnectorPayment(payment.connector, payment.connector_transaction_id),
             )
         except CollectedDiffers as refused:
             return await self._reports.differs(event, payment, order_id, refused)

@@ -138,11 +138,15 @@ begin
     if given.orders is not null then
         insert into orders
         select * from json_populate_recordset(null::orders, given.orders)
+        -- In the order in which workers renew and release their leases, so that no deadlock is possible.
+         order by stream_id
         on conflict (order_id) do update set
             stream_id = excluded.stream_id, currency = excluded.currency, amount = excluded.amount,
             refunded = excluded.refunded, collected = excluded.collected, status = excluded.status,
             payment_id = excluded.payment_id,
             source_transaction = excluded.source_transaction, shares = excluded.shares,
+            connector_payment = excluded.connector_payment, last_error = excluded.last_error,
+            retry_count = excluded.retry_count, next_retry_at = excluded.next_retry_at,
             version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;
 

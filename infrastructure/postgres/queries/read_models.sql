@@ -25,8 +25,8 @@ select reversal_id, transfer_id, order_id, seller_id, refund_id, amount, currenc
  order by created_at, reversal_id;
 
 -- order: one order
-select order_id, stream_id, currency, amount, refunded, collected, status, payment_id, source_transaction, shares, version,
-       created_at, updated_at
+select order_id, stream_id, currency, amount, refunded, collected, status, payment_id, source_transaction, shares,
+       connector_payment, last_error, retry_count, next_retry_at, version, created_at, updated_at
   from orders
  where order_id = %s;
 
