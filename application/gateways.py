@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from domain.provider_call.outcome import Failure, Outcome
+from domain.provider_call.outcome import Failure, Outcome, ReversalOutcome
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
 
 
 class ListedTransfer(NamedTuple):
@@ -22,6 +22,23 @@ class ListedTransfer(NamedTuple):
     order_id: str | None = None
     """Our id of the order in its metadata."""
     transfer_group: str | None = None
+    """Stripe's own (`group_pi_…`) if the transfer has a source."""
+    source_transaction: str | None = None
+
+    def unclaimed(self) -> "ListedTransfer":
+        """Return the transfer without anything by which it could be taken for one of ours."""
+        transfer = self.transfer._replace(transfer_id=None)
+        return self._replace(transfer=transfer, order_id=None, transfer_group=None)
+
+
+class UnreadableTransfer(NamedTuple):
+    """A listed transfer with a member that the ledger cannot read, as transfers of strangers may
+    have. It counts as an incomplete answer only if it is ours."""
+
+    stripe_transfer_id: str
+    transfer_id: str | None
+    """Our id in its metadata."""
+    why: str
 
 
 class Page(NamedTuple):
@@ -29,6 +46,9 @@ class Page(NamedTuple):
 
     listed: Sequence[ListedTransfer]
     more: bool
+    unreadable: Sequence[UnreadableTransfer] = ()
+    last: str | None = None
+    """Stripe's id of the last transfer, readable or not: the next page begins after it."""
 
 
 class StripeBooks(Protocol):
@@ -70,9 +90,10 @@ class TransferGateway(Protocol):
         key: str,
         metadata: dict[str, str] | None = None,
         currency: str = "",
-    ) -> Outcome:
+    ) -> ReversalOutcome:
         """Take `amount` (minor units of `currency`, as the ledger counts them) back from a
-        transfer. `Succeeded.stripe_id` is the id of the reversal, `trr_…`.
+        transfer. `Succeeded.stripe_id` is the id of the reversal, `trr_…`. A reversal that has
+        failed or was canceled is `Rejected`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.
@@ -118,6 +139,18 @@ class TransferGateway(Protocol):
     async def account(self) -> str | None:
         """Return the id of the platform account of the API key; None if Stripe does not show it.
         Raises `LookUpFailed`."""
+
+
+class ChargeReader(Protocol):
+    """Stripe's charges of the payments that a PSP has made through its Stripe connector."""
+
+    async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
+        """Read the charge of a PaymentIntent (`pi_…`), or the charge itself (`ch_…`, `py_…`); None
+        if the PaymentIntent has no charge yet.
+
+        Obligations: no error of Stripe or the network is raised, and nothing is changed at Stripe.
+        A payment that our key cannot read is `Rejected`, or `NotExecuted` because it is forbidden.
+        """
 
 
 class PaymentGateway(Protocol):

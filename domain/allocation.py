@@ -6,7 +6,7 @@ and do not depend on the order of proportional refunds. Largest remainders and p
 fairer, but with them a seller's target can fall while the refund grows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -60,7 +60,8 @@ def targets(
     whose shares are in the order's currency (None: all), since amounts of different currencies do
     not add up. `steps`: see `allocate`.
     """
-    return cumulative_targets(shares, order_amount, portions, summed, steps)[-1]
+    *_, last = _segments(shares, order_amount, portions, summed, steps)
+    return last.taken()
 
 
 def cumulative_targets(
@@ -71,17 +72,28 @@ def cumulative_targets(
     steps: Mapping[str, int] | None = None,
 ) -> list[dict[str, int]]:
     """Return the targets before the first portion, and those after each; see `targets`."""
+    return [segment.taken() for segment in _segments(shares, order_amount, portions, summed, steps)]
+
+
+def _segments(
+    shares: Mapping[str, int],
+    order_amount: int,
+    portions: Sequence[Portion],
+    summed: frozenset[str] | None,
+    steps: Mapping[str, int] | None,
+) -> Iterator["_Segment"]:
+    """Yield the segment before the first portion, and those after each. Only `taken` costs time in
+    proportion to the number of sellers."""
     nothing = dict.fromkeys(shares, 0)
     segment = _Segment(nothing, dict(shares), order_amount, order_amount, 0, steps or {})
-    cumulative = [segment.taken()]
+    yield segment
     for portion in portions:
         segment = (
             segment.proportional(portion.amount)
             if portion.explicit is None
             else segment.divided(portion, summed)
         )
-        cumulative.append(segment.taken())
-    return cumulative
+        yield segment
 
 
 class _Segment(NamedTuple):
@@ -108,8 +120,10 @@ class _Segment(NamedTuple):
 
     def divided(self, portion: Portion, summed: frozenset[str] | None) -> "_Segment":
         explicit = portion.explicit or {}
+        # a refund that came after an explicit dispute comes first, and may leave less of a share
         taken = {
-            seller: amount + explicit.get(seller, 0) for seller, amount in self.taken().items()
+            seller: min(amount + explicit.get(seller, 0), self.before[seller] + self.shares[seller])
+            for seller, amount in self.taken().items()
         }
         left = {
             seller: self.before[seller] + self.shares[seller] - amount

@@ -4,6 +4,7 @@ in one append."""
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from application.command_handler import NO_EXTRAS, CommandHandler
@@ -15,7 +16,9 @@ from domain.identity import dispute_cause, dispute_stream
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
+from domain.order.payment_match import PaymentNames, require_payment_of
 from domain.order.recovery import recover_shares
+from domain.order.set_aside import end_set_aside
 
 MOVED = frozenset({DisputeStatus.WITHDRAWN, DisputeStatus.LOST})
 
@@ -32,6 +35,8 @@ class DisputeReport(NamedTuple):
     """The statuses that the dispute has reached according to the report, the earliest first."""
     source: str
     reason: str | None = None
+    payment: PaymentNames = MappingProxyType({})
+    """The names of the disputed payment, as far as the report gives them."""
 
 
 class DisputeCommands:
@@ -45,7 +50,7 @@ class DisputeCommands:
     ) -> bool:
         """Record a report; return whether it is news. See `record_dispute`."""
         return await self._handler.handle(
-            self._loader(report), partial(record_dispute, report, policy), extras
+            self._loader(report), partial(record_dispute, report, policy), extras, report.order_id
         )
 
     async def record_part(self, report: DisputeReport, still_withdrawn: Mapping[str, int]) -> bool:
@@ -88,12 +93,15 @@ def record_dispute(
 ) -> bool:
     """Record a report; return whether it is news.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and Contradiction when a dispute that was won
-    is reported as lost.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and Contradiction when a
+    dispute that was won is reported as lost.
     """
     order = uow.order(report.order_id)
     if _authority(order, report, now) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
+    counted = order.disputes.get(report.dispute_id)
+    if counted is None or not counted.effective:  # what was taken may always be given back
+        require_payment_of(order, report.payment)
     dispute = uow.dispute(report.provider, report.dispute_id)
     news = dispute is None
     if dispute is None:
@@ -111,6 +119,7 @@ def record_dispute(
         count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)
     else:
         revoke_dispute(order, dispute.dispute_id, now)
+        end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)
     if len(order.pending_events) > known:
         uow.add(recover_shares(order, uow.transfers(), dispute_cause(dispute.dispute_id), now))
     return news
@@ -120,12 +129,13 @@ def record_part(
     report: DisputeReport, still_withdrawn: Mapping[str, int], uow: UnitOfWork, now: datetime
 ) -> bool:
     """Record that only a part of a dispute's money came back; return whether a person has to
-    decide. Raises UnknownId, NotTheAuthority."""
+    decide. Raises UnknownId, NotTheAuthority, OtherPayment."""
     order = uow.order(report.order_id)
     if authority_of(order) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
     dispute = uow.dispute(report.provider, report.dispute_id)
     if dispute is None:
+        require_payment_of(order, report.payment)
         dispute = _opened(report, now)
         uow.add([dispute])
     return dispute.report_part(still_withdrawn, report.source, now)

@@ -95,18 +95,22 @@ def _parts(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def _event(payment: PaymentAtPsp) -> PolledEvent:
-    """Build an event like the PSP's webhook. Its id depends only on the payment, its status and the
-    received amount, so that each change is told once."""
+    """Build an event like the PSP's webhook. Its id depends only on the payment, its status, the
+    received amount and the time of its change, so that each change is told once."""
     event_type = POLLED[payment.status]
     event_id = f"polled:{event_type}:{payment.payment_id}"
     if payment.status != "succeeded":
         event_id += f":{payment.status}:{payment.amount_received}"
+    if payment.updated_at is not None:
+        event_id += f":{payment.updated_at.isoformat()}"
     shown = {
         "payment_id": payment.payment_id,
         "status": payment.status,
         "amount": payment.amount,
         "amount_received": payment.amount_received,
         "currency": payment.currency,
+        "connector": payment.connector,
+        "connector_transaction_id": payment.connector_transaction_id,
         "metadata": {"order_id": payment.order_id} if payment.order_id else None,
     }
     content = {"type": "payment_details", "object": shown}

@@ -22,7 +22,7 @@ import uvicorn
 
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, serve_hyperswitch
 from infrastructure.simulators.stripe.config import SimulatorConfig
-from infrastructure.simulators.stripe.server import serve_simulator
+from infrastructure.simulators.stripe.server import RunningSimulator, serve_simulator
 
 START_WITHIN = 20.0
 LEASE_CHECK = 0.2
@@ -99,17 +99,22 @@ class BuiltinSimulators:
 
 async def _serve(base: Path) -> None:
     config = SimulatorConfig(state_file=base / "books.sqlite3")
-    psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
     with (base / "lease").open("r+") as lease:
         async with (
             await serve_simulator(config) as stripe,
-            await serve_hyperswitch(psp_config) as psp,
+            await serve_hyperswitch(_psp_config(stripe)) as psp,
         ):
             partial = base / "urls.part"
             partial.write_text(f"{stripe.url}\n{psp.url}\n")
             partial.rename(base / "urls")
             while not _has_no_users(lease.fileno()):  # noqa: ASYNC110 - a flock cannot be awaited
                 await asyncio.sleep(LEASE_CHECK)
+
+
+def _psp_config(stripe: RunningSimulator) -> HyperswitchConfig:
+    return HyperswitchConfig(
+        refunds=Behaviour("succeeded", REFUNDED_AFTER), connector=stripe.connector()
+    )
 
 
 def _has_no_users(lease: int) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
 import stripe
 
@@ -11,26 +11,32 @@ from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
 from domain.currency import to_stripe
 from domain.provider_call.outcome import (
+    Failure,
     Hindrance,
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
     Outcome,
+    Pending,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
+from infrastructure.stripe.charges import charge_of
 from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
 from infrastructure.stripe.response_checks import (
-    REVERSAL,
     TRANSFER,
+    checked_reversal,
     checked_success,
     object_id,
+    our_metadata,
     reversal_at_stripe,
+    text_of,
     transfer_at_stripe,
 )
 from infrastructure.stripe.transfer_list import transfer_page
@@ -44,6 +50,8 @@ if TYPE_CHECKING:
         TransferReversalCreateParams,
         TransferReversalListParams,
     )
+
+T = TypeVar("T")
 
 LONGEST_KEY = 255
 LONGEST_DESCRIPTION = 5_000
@@ -61,8 +69,9 @@ class Money(NamedTuple):
 
 
 class StripeGateway:
-    """The ports `TransferGateway`, `StripeBooks` and `StripeEvents`. One call of a method sends at
-    most one POST, without retries.
+    """The ports `TransferGateway`, `ChargeReader`, `StripeBooks` and `StripeEvents`.
+
+    One call of a method sends at most one POST, without retries.
 
     Build the gateway in the running event loop that uses it, and close it with `aclose()`.
     """
@@ -137,7 +146,9 @@ class StripeGateway:
             }
             params = cast("TransferCreateParams", {**body, "amount": amount})
             answer = await self._transfers.create_async(params, {"idempotency_key": key})
-            return _as_asked(checked_success(answer, TRANSFER, expected), body["amount"])
+            return _as_asked(
+                checked_success(answer, TRANSFER, expected, body["metadata"]), body["amount"]
+            )
 
         return await _outcome_of(post)
 
@@ -149,7 +160,7 @@ class StripeGateway:
         key: str,
         metadata: dict[str, str] | None = None,
         currency: str = "",
-    ) -> Outcome:
+    ) -> ReversalOutcome:
         """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's
         `description`. Without `currency`, the amount is sent as it is.
 
@@ -167,7 +178,7 @@ class StripeGateway:
         if not isinstance(money, Money):
             return money
 
-        async def post() -> Outcome:
+        async def post() -> ReversalOutcome:
             at_stripe = to_stripe(money.currency, money.amount)
             expected = {
                 "object": "transfer_reversal",
@@ -178,7 +189,7 @@ class StripeGateway:
             answer = await self._transfers.reversals.create_async(
                 stripe_transfer_id, params, {"idempotency_key": key}
             )
-            return _as_asked(checked_success(answer, REVERSAL, expected), money.amount)
+            return _as_asked(checked_reversal(answer, expected, metadata), money.amount)
 
         return await _outcome_of(post)
 
@@ -197,8 +208,10 @@ class StripeGateway:
                     f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}."
                 )
             transfer = await self._with_reversals(transfer_at_stripe(resource))
-            if sum(reversal.amount for reversal in transfer.reversals) == transfer.amount_reversed:
-                return transfer
+            # whether `amount_reversed` contains pending reversals is Stripe's matter
+            counted, listed = transfer.counted(), sum(one.amount for one in transfer.reversals)
+            if counted.amount_reversed <= transfer.amount_reversed <= listed:
+                return counted
         raise LookUpFailed(
             f"Stripe lists {len(transfer.reversals)} reversals of {stripe_transfer_id} which do "
             "not add up to its "
@@ -210,8 +223,11 @@ class StripeGateway:
     ) -> list[TransferAtStripe]:
         """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
         down to whole seconds."""
-        listed = self._sent_to(destination, since)
-        ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
+        ours = [
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if our_metadata(resource, "transfer_id") == transfer_id
+        ]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
@@ -224,11 +240,11 @@ class StripeGateway:
         self, destination: str, currency: str, amount: int, since: datetime
     ) -> list[TransferAtStripe]:
         """Return the transfers of that currency and amount."""
-        listed = self._sent_to(destination, since)
         return [
-            transfer
-            async for transfer in listed
-            if (transfer.currency, transfer.amount) == (currency, amount)
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if resource.get("amount") == to_stripe(currency, amount)
+            and text_of(resource.get("currency")).upper() == currency
         ]
 
     async def page(
@@ -279,12 +295,28 @@ class StripeGateway:
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """Return any object of the API by its path. Raises ValueError for a text that is no such
         path."""
-        if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
+        if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
-        return await read(self._client.raw_request_async("get", path, **named))
+        resource = await ask(self._client.raw_request_async("get", path, **named))
+        match resource:
+            case Rejected(status=404):  # of any code: the v2 API has other codes than the v1 API
+                raise NotAtStripe(resource.message)
+            case Rejected() | NotExecuted() | Unknown():
+                raise failure_of(resource)
+        return resource
 
-    async def _sent_to(self, destination: str, since: datetime) -> AsyncIterator[TransferAtStripe]:
+    async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
+        """Return the charge of a payment (port `ChargeReader`)."""
+
+        async def get(path: str, expand: str) -> Mapping[str, object] | Failure:
+            return await ask(self._client.raw_request_async("get", path, expand=[expand]))
+
+        return await charge_of(payment, get)
+
+    async def _sent_to(
+        self, destination: str, since: datetime
+    ) -> AsyncIterator[Mapping[str, object]]:
         window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
 
         async def page(cursor: Cursor) -> object:
@@ -293,7 +325,7 @@ class StripeGateway:
             )
 
         async for resource in every_item(page):
-            yield transfer_at_stripe(resource)
+            yield resource
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:
@@ -308,7 +340,7 @@ class StripeGateway:
 
     async def _money_left(
         self, stripe_transfer_id: str, metadata: dict[str, str] | None
-    ) -> Money | Outcome:
+    ) -> Money | ReversalOutcome:
         try:
             transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
@@ -317,24 +349,30 @@ class StripeGateway:
             return Unknown("look_up_failed", str(failed))
         our_id = (metadata or {}).get("reversal_id")
         for reversal in transfer.reversals:
-            if our_id and reversal.reversal_id == our_id:
+            if our_id and reversal.reversal_id == our_id and reversal.pending:
+                return Pending(reversal.stripe_reversal_id, reversal.amount)
+            if our_id and reversal.reversal_id == our_id and reversal.taken:
                 return Succeeded(reversal.stripe_reversal_id, reversal.amount, replayed=True)
-        if transfer.reversible <= 0:
+        left = transfer.reversible - transfer.pending
+        if left <= 0:
             return Rejected(
                 400,
                 None,
                 f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.",
                 False,
             )
-        return Money(transfer.reversible, transfer.currency)
+        return Money(left, transfer.currency)
 
 
-def _as_asked(answer: Succeeded | Unknown, amount: int) -> Succeeded | Unknown:
+Answer = TypeVar("Answer", bound=Succeeded | Pending | Rejected | Unknown)
+
+
+def _as_asked(answer: Answer, amount: int) -> Answer:
     """Return the answer with the amount as the ledger counts it, which agrees with the request."""
-    return replace(answer, amount=amount) if isinstance(answer, Succeeded) else answer
+    return replace(answer, amount=amount) if isinstance(answer, Succeeded | Pending) else answer
 
 
-async def _outcome_of(post: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _outcome_of(post: Callable[[], Awaitable[T]]) -> T | Failure:
     # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an
     # exception that escaped would leave a call without outcome, although its money may have moved.
     try:

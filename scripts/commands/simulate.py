@@ -16,6 +16,7 @@ from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, 
 from infrastructure.simulators.stripe.config import SimulatorConfig
 from infrastructure.simulators.stripe.server import serve_simulator
 from scripts.commands.command import command, new_app
+from scripts.commands.output import print_line
 from scripts.exit_codes import fail
 
 app = new_app()
@@ -64,12 +65,16 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    psp_config = HyperswitchConfig(seed=config.seed, refunds=Behaviour("succeeded", REFUNDED_AFTER))
     async with AsyncExitStack() as stack:
         stripe = await stack.enter_async_context(
             await _listening(
                 serve_simulator(config, port=stripe_port), stripe_port, "--stripe-port"
             )
+        )
+        psp_config = HyperswitchConfig(
+            seed=config.seed,
+            refunds=Behaviour("succeeded", REFUNDED_AFTER),
+            connector=stripe.connector(),
         )
         psp = await stack.enter_async_context(
             await _listening(
@@ -78,12 +83,12 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
                 "--hyperswitch-port",
             )
         )
-        typer.echo(f"Stripe simulator on {stripe.url}; set STRIPE_API_BASE={stripe.url}")
-        typer.echo(
+        print_line(f"Stripe simulator on {stripe.url}; set STRIPE_API_BASE={stripe.url}")
+        print_line(
             f"Hyperswitch simulator on {psp.url}; set HYPERSWITCH_BASE_URL={psp.url} "
             "HYPERSWITCH_API_KEY=snd_simulator"
         )
-        typer.echo(
+        print_line(
             "Start the delivery of its webhooks with: curl -H Content-Type:application/json "
             f'-d \'{{"url":"http://127.0.0.1:8000/webhooks/hyperswitch","secret":"…"}}\' '
             f"{psp.url}/_sim/webhook"

@@ -74,8 +74,10 @@ class ServiceUnderTest:
 
     async def _build(self) -> None:
         database_url = await asyncio.to_thread(self._fresh_database)
-        _, self.control = await self._stack.enter_async_context(running_simulator())
-        psp_config = HyperswitchConfig(refunds=Behaviour("succeeded", REFUNDED_AFTER))
+        stripe, self.control = await self._stack.enter_async_context(running_simulator())
+        psp_config = HyperswitchConfig(
+            refunds=Behaviour("succeeded", REFUNDED_AFTER), connector=stripe.connector()
+        )
         _, self.psp = await self._stack.enter_async_context(running_hyperswitch(psp_config))
         port = _free_port()
         await self.psp.webhook(

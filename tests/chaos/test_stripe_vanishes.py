@@ -8,8 +8,8 @@ import pytest
 
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl, simulator_process
-from tests.support.expected_books import books_agree
 from tests.support.ledger_view import LedgerView, eventually
+from tests.support.postgres_books import books_agree
 from tests.support.service import CREATE, QUICK, REVERSE, LedgerCaller, SystemUnderTest
 
 ENDLESS = WorkSettings(
@@ -40,7 +40,10 @@ async def test_stripes_earlier_work_is_not_repeated(
     settings: Settings, view: LedgerView, tmp_path: Path, operation: str
 ) -> None:
     books = tmp_path / "books.sqlite3"
-    async with simulator_process(state_file=books) as first, SimulatorControl(first.url) as stripe:
+    async with (
+        simulator_process(state_file=books, manners="kind") as first,
+        SimulatorControl(first.url) as stripe,
+    ):
         settings = replace(
             settings, stripe_api_base=first.url, transfers=ENDLESS, reversals=ENDLESS
         )
@@ -49,7 +52,9 @@ async def test_stripes_earlier_work_is_not_repeated(
             await lead_to(operation, system, caller)
             await first.kill()
             await eventually(lambda: tried_again(view), "three refused connections each")
-            async with simulator_process(port=urlsplit(first.url).port or 0, state_file=books):
+            async with simulator_process(
+                port=urlsplit(first.url).port or 0, state_file=books, manners="kind"
+            ):
                 status = "reversed" if operation == REVERSE else "completed"
                 for order_id in ORDERS:
                     await view.reached(order_id, status)

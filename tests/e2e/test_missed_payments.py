@@ -65,7 +65,8 @@ async def test_missed_payment_pays_sellers_once_despite_late_webhook(
     )
     await view.reached("o1", "completed")
     (row,) = await view.select("select event_id, source from webhook_inbox")
-    assert (row["event_id"], row["source"]) == ("polled:payment_succeeded:pay_o1", "poller")
+    assert row["event_id"].startswith("polled:payment_succeeded:pay_o1:")
+    assert row["source"] == "poller"
     assert (await ledger.check(PSP, 2 * AFTER_GRACE)).missed == 0
 
     head = await ledger.service.store.head()

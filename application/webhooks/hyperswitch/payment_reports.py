@@ -1,8 +1,6 @@
 """Reports of Hyperswitch's payments that pay no seller: a part was captured, another amount than
 recorded, or a payment was cancelled after its capture."""
 
-import asyncio
-
 from application.commands import Commands
 from application.commands.subjects import subject_of_order
 from application.gateways import PaymentGateway
@@ -15,6 +13,7 @@ from application.webhooks.handler import (
     result_of,
 )
 from application.webhooks.hyperswitch.events import PaymentContent
+from application.webhooks.order_of_event import payment_at_psp
 from domain.errors import CollectedDiffers, PaymentVoided
 from domain.order.aggregate import Order
 from domain.order.collected import require_not_voided
@@ -23,23 +22,12 @@ from domain.provider_call.outcome import Failure
 from domain.provider_call.payment_status import STATUSES, Collected
 from domain.provider_call.psp_objects import PaymentAtPsp
 
-READ_WITHIN = 5.0
-"""Seconds; an event is leased for ten."""
-
 
 class PaymentReports:
     """Decides about reports of payments that do not pay their order."""
 
     def __init__(self, commands: Commands, psp: PaymentGateway | None) -> None:
         self._commands, self._psp = commands, psp
-
-    async def payment_at_psp(self, payment_id: str) -> PaymentAtPsp | Failure | None:
-        """Return the payment as the PSP shows it; None if the PSP does not answer in time."""
-        try:
-            async with asyncio.timeout(READ_WITHIN):
-                return await self._psp.payment(payment_id) if self._psp is not None else None
-        except (TimeoutError, ValueError):  # no answer in time, or an id that the PSP cannot have
-            return None
 
     async def differs(
         self, event: StoredEvent, payment: PaymentContent, order_id: str, refused: CollectedDiffers
@@ -57,7 +45,7 @@ class PaymentReports:
             await self._commands.orders.leave_uncounted(order_id, report, event.source)
         elif report in order.not_counted:
             return Ignored("an old report: the order was paid after it")
-        elif _shows_recorded(await self.payment_at_psp(payment.payment_id), order):
+        elif _shows_recorded(await payment_at_psp(self._psp, payment.payment_id), order):
             return Ignored("the payment provider was asked, and shows the recorded amount")
         return result_of(refused, order_id, WebhookAlarm.PAYMENT_DISAGREES)
 

@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
-import structlog
 from pydantic import ValidationError
 
 from application.commands import Commands
 from application.commands.refunds import ASKED, RefundReport, report_of
 from application.commands.subjects import subject_of_order, subject_of_payment
 from application.gateways import PaymentGateway
-from application.ports import Directory
+from application.ports import Directory, OrderMatches
 from application.webhooks.handler import (
     DONE,
     REFUSALS,
     EventHandler,
     Ignored,
+    Later,
     Parked,
     StoredEvent,
     WebhookAlarm,
@@ -28,26 +29,39 @@ from application.webhooks.hyperswitch.events import (
     PAYMENT_EVENT,
     REFUND_EVENT,
     PaymentContent,
+    RefundContent,
     content_of,
 )
-from application.webhooks.hyperswitch.payment_reports import (
+from application.webhooks.hyperswitch.payment_reports import PaymentReports, paid_by_another
+from application.webhooks.order_of_event import (
     READ_WITHIN,
-    PaymentReports,
-    paid_by_another,
+    order_named_by_payment,
+    order_of,
+    payment_at_psp,
 )
-from domain.errors import BadMoney, CollectedDiffers, ContentDiffers, Contradiction, Refused
+from application.webhooks.surplus_payments import refund_of_surplus
+from domain.errors import (
+    BadMoney,
+    CollectedDiffers,
+    ContentDiffers,
+    Contradiction,
+    OtherPayment,
+    OutdatedAnswer,
+    Refused,
+)
 from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import HYPERSWITCH
+from domain.order.payment_match import psp_payment
 from domain.provider_call.outcome import Failure, Unknown
 from domain.provider_call.payment_status import EVENTS, HARMLESS, STATUSES, Collected
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, RefundAtPsp
 
 ANY_PAYMENT = "payment_*"
 """Key of the handler of payment events of all other types (see `WebhookHandler`)."""
 MOVED = (Collected.RECEIVED, Collected.UNCLEAR, Collected.VOIDED)
-
-log = structlog.get_logger()
+ASK_AGAIN = timedelta(seconds=1)
+"""Wait after an answer about a refund that has changed since the question began."""
 
 
 class HyperswitchPaymentsRefunds:
@@ -136,7 +150,13 @@ class HyperswitchPaymentsRefunds:
         try:
             expected = received, currency(payment.currency)
             await self._commands.orders.record_payment(
-                order_id, payment.payment_id, None, event.source, event.done, expected=expected
+                order_id,
+                payment.payment_id,
+                None,
+                event.source,
+                event.done,
+                expected=expected,
+                connector=ConnectorPayment(payment.connector, payment.connector_transaction_id),
             )
         except CollectedDiffers as refused:
             return await self._reports.differs(event, payment, order_id, refused)
@@ -154,7 +174,7 @@ class HyperswitchPaymentsRefunds:
             return Ignored("a failed payment pays no order")
         if order.payment_id not in (None, payment.payment_id):
             return paid_by_another(order)
-        seen = await self._reports.payment_at_psp(payment.payment_id)
+        seen = await payment_at_psp(self._psp, payment.payment_id)
         if isinstance(seen, PaymentAtPsp) and seen.status == "succeeded":
             return Ignored(
                 f"the payment provider was asked, and payment {payment.payment_id!r} has succeeded"
@@ -173,7 +193,7 @@ class HyperswitchPaymentsRefunds:
         matches = await self._directory.find_order(
             order_ids=payment.named_orders, payment_ids=[payment.payment_id]
         )
-        return _first(payment.payment_id, *matches.by_id, matches.sole_by_payment)
+        return order_of(matches)
 
     # --- refunds ----------------------------------------------------------------------------------
 
@@ -185,6 +205,8 @@ class HyperswitchPaymentsRefunds:
             await self._commands.refunds.succeeded(report, event.done)
         except Contradiction as contradiction:
             return await self._success_after_failure(event, report, contradiction)
+        except OtherPayment as other:
+            return refund_of_surplus(event, report, other, succeeded=True)
         except REFUSALS as refused:
             return _refused(report, refused)
         return DONE
@@ -219,7 +241,7 @@ class HyperswitchPaymentsRefunds:
         seen = await self._refund_at_psp(report.name)
         if not isinstance(seen, RefundAtPsp) or seen.status not in ("succeeded", "failed"):
             return _refused(report, contradiction)
-        return await self._record_seen(event, report, seen)
+        return await self._record_seen(event, report, seen, contradiction.version)
 
     async def _failure_after_success(
         self, event: StoredEvent, report: RefundReport, contradiction: Contradiction
@@ -232,22 +254,26 @@ class HyperswitchPaymentsRefunds:
         """
         seen = await self._refund_at_psp(report.name)
         if isinstance(seen, RefundAtPsp) and seen.status == "succeeded":
-            return await self._record_seen(event, report, seen)
+            return await self._record_seen(event, report, seen, contradiction.version)
         if seen is not None and not (isinstance(seen, RefundAtPsp) and seen.status == "failed"):
             return _refused(report, contradiction)
         try:
-            await self._commands.refunds.failed(report, event.done, asked=True)
+            await self._commands.refunds.failed(report, event.done, asked=contradiction.version)
+        except OutdatedAnswer as outdated:
+            return Later(str(outdated), ASK_AGAIN)
         except REFUSALS as refused:
             return _refused(report, refused)
         return DONE
 
     async def _record_seen(
-        self, event: StoredEvent, report: RefundReport, seen: RefundAtPsp
+        self, event: StoredEvent, report: RefundReport, seen: RefundAtPsp, asked: int | None
     ) -> WebhookResult:
         refunds = self._commands.refunds
         record = refunds.failed if seen.status == "failed" else refunds.succeeded
         try:
-            await record(report_of(seen, report.order_id, ASKED), event.done, asked=True)
+            await record(report_of(seen, report.order_id, ASKED), event.done, asked=asked)
+        except OutdatedAnswer as outdated:
+            return Later(str(outdated), ASK_AGAIN)
         except REFUSALS as refused:
             return _refused(report, refused)
         return DONE
@@ -265,13 +291,12 @@ class HyperswitchPaymentsRefunds:
 
     async def _refund_report(self, event: StoredEvent) -> RefundReport | Parked:
         refund = content_of(event.body, REFUND_EVENT)
-        named = [refund.named_order] if refund.named_order is not None else []
-        matches = await self._directory.find_order(
-            refund_id=refund.refund_id, order_ids=named, payment_ids=[refund.payment_id]
-        )
-        order_id = _first(
-            refund.refund_id, matches.by_refund, *matches.by_id, matches.sole_by_payment
-        )
+        matches = await self._matches(refund, refund.named_order)
+        order_id = order_of(matches)
+        if order_id is None and refund.named_order is None:
+            named = await order_named_by_payment(self._psp, refund.payment_id)
+            matches = await self._matches(refund, named) if named is not None else matches
+            order_id = order_of(matches)
         if order_id is None:
             return _unknown_order(refund.named_order, refund.payment_id)
         try:
@@ -284,19 +309,17 @@ class HyperswitchPaymentsRefunds:
                 detail=refund.error_message,
                 provider=HYPERSWITCH,
                 stream=matches.refund or refund_stream(refund.refund_id),
+                payment=psp_payment(refund.payment_id),
             )
         except BadMoney as refused:
             return Parked(subject_of_order(order_id), str(refused), WebhookAlarm.REFUND_DISAGREES)
 
-
-def _first(subject: str, *found: str | None) -> str | None:
-    """Return the first known order. Names that lead to different orders are logged."""
-    orders = [order_id for order_id in found if order_id is not None]
-    if len(set(orders)) > 1:
-        log.warning(
-            "an event names several orders, the first one counts", subject=subject, orders=orders
+    async def _matches(self, refund: RefundContent, named: str | None) -> OrderMatches:
+        return await self._directory.find_order(
+            refund_id=refund.refund_id,
+            order_ids=[named] if named is not None else [],
+            payment_ids=[refund.payment_id],
         )
-    return orders[0] if orders else None
 
 
 def _shown(seen: PaymentAtPsp | Failure | None) -> str:
@@ -304,6 +327,8 @@ def _shown(seen: PaymentAtPsp | Failure | None) -> str:
 
 
 def _refused(report: RefundReport, refused: Refused) -> WebhookResult:
+    if isinstance(refused, OtherPayment):  # it has taken nothing, and nothing is given back
+        return Ignored(str(refused))
     return result_of(refused, report.order_id, WebhookAlarm.REFUND_DISAGREES)
 
 

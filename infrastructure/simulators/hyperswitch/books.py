@@ -33,6 +33,7 @@ from infrastructure.simulators.hyperswitch.rows import (
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation")
 CANCELLABLE = (*CONFIRMABLE, "requires_capture")
 REFUNDABLE = ("succeeded", "partially_captured")
+CHARGED = ("succeeded", "partially_captured")
 PAYMENT_EVENTS = {
     "processing": "payment_processing",
     "requires_capture": "payment_authorized",
@@ -131,12 +132,26 @@ class SimulatedPspBooks:
         """Set the status that the connector reports: any status, in any order."""
         payment.status, payment.updated = status, self._clock.now()
         payment.error_code, payment.error_message = error_code, error_message
-        payment.connector_transaction_id = payment.connector_transaction_id or self._ids.next("pi")
+        self._use_connector(payment, status, amount_received)
         if amount_received is not None or status == "succeeded":
             payment.amount_received = payment.amount if amount_received is None else amount_received
         if announce and status in PAYMENT_EVENTS:
             shown = payment_json(payment, self._config)
             self.announce(PAYMENT_EVENTS[status], "payment_details", shown, payment.payment_id)
+
+    def _use_connector(self, payment: PaymentRow, status: str, amount_received: int | None) -> None:
+        connector, known = self._config.connector, payment.connector_transaction_id
+        if connector is None:
+            payment.connector_transaction_id = known or self._ids.next("pi")
+        elif status in CHARGED and known is None:
+            names = {"payment_id": payment.payment_id, **(payment.metadata or {})}
+            payment.connector_transaction_id = connector.charge(
+                payment.amount if amount_received is None else amount_received,
+                payment.currency,
+                {name: str(value) for name, value in names.items()},
+            )
+        elif status == "failed" and known is not None:
+            connector.fail(known)
 
     # --- refunds ----------------------------------------------------------------------------------
 

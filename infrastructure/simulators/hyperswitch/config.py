@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from infrastructure.simulators.common.world import ProviderConfig
 
@@ -14,6 +14,16 @@ class Behaviour:
 
     becomes: str | None = None
     after: float | None = None
+
+
+class Connector(Protocol):
+    """The connector's side of payments: a simulated Stripe in the same process."""
+
+    def charge(self, amount: int, currency: str, metadata: Mapping[str, str]) -> str:
+        """Charge a buyer; return the connector's id of the payment."""
+
+    def fail(self, payment_intent: str) -> None:
+        """Let a payment fail that was charged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,4 +40,6 @@ class HyperswitchConfig(ProviderConfig):
     refunds: Behaviour = Behaviour()
     rate: float | None = None
     """Requests per second; the real limit is 80. None: unlimited."""
+    connector: Connector | None = None
+    """None: the connector's ids lead nowhere, as those of another platform account do."""
     webhook: Mapping[str, Any] | None = None

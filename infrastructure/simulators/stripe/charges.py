@@ -2,12 +2,14 @@
 becomes available."""
 
 import re
+from heapq import heappush
+from typing import Any
 
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import OUTSIDE, BalanceKey
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.errors import money_text
-from infrastructure.simulators.stripe.render import balance_json
+from infrastructure.simulators.stripe.manners import DAY
 from infrastructure.simulators.stripe.rows import ChargeRow
 
 PLAUSIBLE_CHARGE = re.compile(r"(ch|py)_[A-Za-z0-9_]{1,250}")
@@ -19,16 +21,19 @@ def register_charge(
     currency: str,
     amount: int | None,
     transfer_group: str | None = None,
-    available_in: float = 0,
+    available_in: float | None = None,
+    **details: Any,
 ) -> ChargeRow:
-    """Add a succeeded payment. The platform gets its money, available after `available_in` seconds
-    of simulated time.
+    """Add a payment. The platform gets its money, available after `available_in` seconds of
+    simulated time, by default when the manners say.
 
-    Raises ValueError when the id is taken.
+    `details` are further fields of the row. Raises ValueError when the id is taken.
     """
     if books.charges.get(id_) is not None:
         raise ValueError(f"there is already a charge {id_!r}; choose another id")
     now = books.clock.seconds()
+    if available_in is None:
+        available_in = books.config.manners.pending_days * DAY
     charge = ChargeRow(
         id=id_,
         seq=books.charges.next_seq(),
@@ -38,11 +43,15 @@ def register_charge(
         available_on=now + int(available_in),
         transfer_group=transfer_group,
         settled=available_in <= 0,
+        **details,
     )
+    if charge.balance_transaction is None and amount is not None:
+        line = books.add_transaction("charge", amount, currency, id_, charge.available_on)
+        charge.balance_transaction = line.id
     key = books.platform_balance(currency, bucket_of(charge))
     books.balances.move(amount or 0, BalanceKey(OUTSIDE, currency), key)
     if not charge.settled:
-        books.unsettled[id_] = charge
+        heappush(books.maturing, (charge.available_on, id_))
     return books.charges.add(charge)
 
 
@@ -62,13 +71,33 @@ def find_charge(books: SimulatedStripeBooks, id_: str, currency: str) -> ChargeR
     return charge
 
 
+def fail_charge(books: SimulatedStripeBooks, charge: ChargeRow) -> None:
+    """Let an asynchronous payment fail: its money leaves the platform, its transfers stay."""
+    if charge.status == "failed":
+        return
+    key = books.platform_balance(charge.currency, bucket_of(charge))
+    books.balances.move(charge.amount or 0, key, BalanceKey(OUTSIDE, charge.currency))
+    charge.status = "failed"
+    books.charges.save(charge)
+
+
 def bucket_of(charge: ChargeRow) -> str:
     return "available" if charge.settled else "pending"
+
+
+def group_of(charge: ChargeRow) -> str | None:
+    """Return the group that Stripe sets for transfers from this charge, in place of the caller's
+    [D, W]; None if it sets none."""
+    if charge.transfer_group is None and charge.payment_intent is not None:
+        return f"group_{charge.payment_intent}"
+    return charge.transfer_group
 
 
 def check_source(charge: ChargeRow, amount: int, currency: str) -> None:
     """Check that the charge covers this transfer. Raises Refusal. Reversals give nothing back to
     the charge [G]."""
+    if charge.status == "failed":
+        raise Refusal("source_failed", id=charge.id)
     if charge.currency != currency:
         raise Refusal("source_currency_differs", charge_currency=charge.currency, currency=currency)
     if charge.amount is not None and charge.transferred + amount > charge.amount:
@@ -84,33 +113,10 @@ def use_source(
 ) -> None:
     if charge.amount is None:
         books.balances.move(
-            amount, BalanceKey(OUTSIDE, charge.currency), books.platform_balance(charge.currency)
+            amount,
+            BalanceKey(OUTSIDE, charge.currency),
+            books.platform_balance(charge.currency, bucket_of(charge)),
         )
     charge.transferred += amount
     charge.transfers.append(transfer_id)
     books.charges.save(charge)
-
-
-def settle_due_charges(books: SimulatedStripeBooks) -> None:
-    """Make due pending money available: the platform's rest and every seller's part."""
-    now = books.clock.seconds()
-    for charge in list(books.unsettled.values()):
-        if charge.available_on <= now:
-            _settle(books, books.unsettled.pop(charge.id))
-
-
-def _settle(books: SimulatedStripeBooks, charge: ChargeRow) -> None:
-    rest = charge.amount or 0
-    for transfer in (books.transfers.by_id[id_] for id_ in charge.transfers):
-        _become_available(
-            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest
-        )
-        rest -= transfer.rest
-    _become_available(books, books.platform_balance(charge.currency, "pending"), rest)
-    charge.settled = True
-    books.charges.save(charge)
-    books.announce("balance.available", balance_json(books))
-
-
-def _become_available(books: SimulatedStripeBooks, pending: BalanceKey, amount: int) -> None:
-    books.balances.move(amount, pending, pending._replace(bucket="available"))

@@ -48,12 +48,39 @@ class SimulatorControl(ControlClient):
             "charges", {"id": id_, "currency": currency, "amount": amount, **settings}
         )
 
+    async def add_payment(self, currency: str, amount: int, **settings: Any) -> Json:
+        """Create a PaymentIntent and its charge, as a connector does. Settings: see
+        `payments.add_payment`."""
+        body = {"currency": currency, "amount": amount, **settings}
+        return await self._post("payment_intents", body)
+
+    async def charge_payment(self, id_: str, **settings: Any) -> Json:
+        """Create the charge of a PaymentIntent that has none. Settings: see
+        `payments.charge_payment`."""
+        return await self._post(f"payment_intents/{id_}/charge", settings)
+
+    async def fail_charge(self, id_: str) -> Json:
+        """Let an asynchronous payment fail."""
+        return await self._post(f"charges/{id_}/fail", {})
+
     async def external_reversal(
         self, transfer: str, amount: int | None = None, **settings: Any
     ) -> Json:
         """Make a reversal in the dashboard, or by a refund (`source_refund`): without key and
         without our metadata."""
         return await self._post("reversals", {"transfer": transfer, "amount": amount, **settings})
+
+    async def let_reversals_be_pending(self, on: bool = True) -> None:
+        """Let each new reversal begin with the status `pending`."""
+        await self._post("pending_reversals", {"on": on})
+
+    async def decide_reversal(
+        self, id_: str, status: str, failure_reason: str | None = None
+    ) -> Json:
+        """Let a pending reversal become `succeeded`, `failed` or `canceled`."""
+        return await self._post(
+            f"reversals/{id_}", {"status": status, "failure_reason": failure_reason}
+        )
 
     async def external_transfer(
         self, destination: str, amount: int, currency: str, **settings: Any

@@ -10,6 +10,7 @@ from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import ApiOperation, ApiRequest, Params
 from infrastructure.simulators.stripe import parameters as accepted
 from infrastructure.simulators.stripe.accounts import find_account
+from infrastructure.simulators.stripe.admission import masked_key
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.parameters import Param, TimeRange
@@ -17,8 +18,10 @@ from infrastructure.simulators.stripe.render import (
     Json,
     account_json,
     balance_json,
+    charge_json,
     event_json,
     list_json,
+    payment_intent_json,
     platform_json,
     reversal_json,
     transaction_json,
@@ -41,6 +44,8 @@ TRANSFER_EXPANDS = frozenset({"balance_transaction", "destination", "destination
 TRANSFERS_EXPAND = frozenset(DATA + name for name in TRANSFER_EXPANDS)
 REVERSAL_EXPANDS = frozenset({"balance_transaction", "transfer"})
 REVERSALS_EXPAND = frozenset(DATA + name for name in REVERSAL_EXPANDS)
+CHARGE_EXPANDS = frozenset({"balance_transaction"})
+PAYMENT_INTENT_EXPANDS = frozenset({"latest_charge", "latest_charge.balance_transaction"})
 EVENTS_KEPT_FOR = 30 * 86_400
 """Seconds after which an event can no longer be read."""
 
@@ -151,7 +156,7 @@ def _retrieve_account(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
         return platform_json(books)
     account = find_account(books, id_)
     if account is None or account.revoked:
-        raise Refusal("account_not_accessible", account=id_, key=request.api_key)
+        raise Refusal("account_not_accessible", account=id_, key=masked_key(request.api_key))
     return account_json(account)
 
 
@@ -183,21 +188,36 @@ def _oldest_event(books: SimulatedStripeBooks) -> float:
     return books.clock.now() - EVENTS_KEPT_FOR
 
 
+def _retrieve_charge(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
+    charge = books.charges.get(request.target["id"])
+    if charge is None:
+        raise Refusal("no_such_object", kind="charge", id=request.target["id"])
+    return charge_json(books, charge, _expanded(request))
+
+
+def _retrieve_payment_intent(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
+    intent = books.payment_intents.get(request.target["id"])
+    if intent is None:
+        raise Refusal("no_such_object", kind="payment_intent", id=request.target["id"])
+    return payment_intent_json(books, intent, _expanded(request))
+
+
 def _retrieve_transaction(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     transaction = books.transactions.get(request.target["id"])
     if transaction is None:
         raise Refusal("no_such_object", kind="balance transaction", id=request.target["id"])
-    return transaction_json(transaction)
+    return transaction_json(transaction, books.clock.now())
 
 
 def _list_transactions(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     wanted = [
         (name, request.params[name]) for name in ("type", "currency") if name in request.params
     ]
+    now = books.clock.now()
     rows, more = books.transactions.page(
         request.params, lambda row: all(getattr(row, name) == value for name, value in wanted)
     )
-    return list_json("/v1/balance_transactions", [transaction_json(row) for row in rows], more)
+    return list_json("/v1/balance_transactions", [transaction_json(row, now) for row in rows], more)
 
 
 _TRANSFER = "/v1/transfers/{transfer}"
@@ -268,6 +288,16 @@ OPERATIONS: tuple[StripeOperation, ...] = (
     ),
     StripeOperation(
         "events.retrieve", "GET", "/v1/events/{id}", _retrieve_event, for_accounts=True
+    ),
+    StripeOperation(
+        "charges.retrieve", "GET", "/v1/charges/{id}", _retrieve_charge, expands=CHARGE_EXPANDS
+    ),
+    StripeOperation(
+        "payment_intents.retrieve",
+        "GET",
+        "/v1/payment_intents/{id}",
+        _retrieve_payment_intent,
+        expands=PAYMENT_INTENT_EXPANDS,
     ),
     StripeOperation(
         "balance_transactions.list",

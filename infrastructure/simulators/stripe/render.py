@@ -10,6 +10,8 @@ from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.rows import (
     AccountRow,
     BalanceTransactionRow,
+    ChargeRow,
+    PaymentIntentRow,
     StripeEventRow,
     TransferReversalRow,
     TransferRow,
@@ -59,7 +61,10 @@ def transfer_json(
 def reversal_json(
     books: SimulatedStripeBooks, reversal: TransferReversalRow, expand: Sequence[str] = ()
 ) -> Json:
-    return {
+    status: Json = {} if reversal.status is None else {"status": reversal.status}
+    if reversal.failure_reason is not None:
+        status["failure_reason"] = reversal.failure_reason
+    return status | {
         "id": reversal.id,
         "object": "transfer_reversal",
         "amount": reversal.amount,
@@ -75,7 +80,91 @@ def reversal_json(
     }
 
 
-def transaction_json(transaction: BalanceTransactionRow) -> Json:
+def payment_refund_json(
+    books: SimulatedStripeBooks, transfer: TransferRow, reversal: TransferReversalRow
+) -> Json:
+    """Return the refund of the seller's payment that belongs to a reversal. The seller does not see
+    our metadata [W]."""
+    return {
+        "id": reversal.destination_payment_refund,
+        "object": "refund",
+        "amount": reversal.amount,
+        "balance_transaction": books.ids.next("txn"),
+        "charge": transfer.destination_payment,
+        "created": reversal.created,
+        "currency": reversal.currency,
+        "metadata": {},
+        "payment_intent": None,
+        "reason": None,
+        "receipt_number": None,
+        "source_transfer_reversal": reversal.id,
+        "status": "succeeded",
+        "transfer_reversal": None,
+    }
+
+
+def charge_json(books: SimulatedStripeBooks, charge: ChargeRow, expand: Sequence[str] = ()) -> Json:
+    amount = charge.amount if charge.paid_amount is None else charge.paid_amount
+    line = charge.balance_transaction
+    return {
+        "id": charge.id,
+        "object": "charge",
+        "amount": amount,
+        "amount_captured": amount if charge.status == "succeeded" else 0,
+        "amount_refunded": 0,
+        "balance_transaction": (
+            _linked(books, "balance_transaction", line, expand) if line is not None else None
+        ),
+        "captured": charge.status == "succeeded",
+        "created": charge.created,
+        "currency": charge.paid_currency or charge.currency,
+        "disputed": False,
+        "livemode": books.config.livemode,
+        "metadata": charge.metadata,
+        "paid": charge.status != "failed",
+        "payment_intent": charge.payment_intent,
+        "refunded": False,
+        "status": charge.status,
+        "transfer_group": charge.transfer_group,
+    }
+
+
+INTENT_STATUS = {
+    "succeeded": "succeeded",
+    "pending": "processing",
+    "failed": "requires_payment_method",
+}
+"""Status of a PaymentIntent by the status of its latest charge."""
+
+
+def payment_intent_json(
+    books: SimulatedStripeBooks, intent: PaymentIntentRow, expand: Sequence[str] = ()
+) -> Json:
+    charge = books.charges.get(intent.latest_charge or "")
+    status = INTENT_STATUS[charge.status] if charge is not None else "processing"
+    below = [name.removeprefix("latest_charge.") for name in expand if "." in name]
+    expanded = charge is not None and any(name.startswith("latest_charge") for name in expand)
+    return {
+        "id": intent.id,
+        "object": "payment_intent",
+        "amount": intent.amount,
+        "amount_received": intent.amount if status == "succeeded" else 0,
+        "created": intent.created,
+        "currency": intent.currency,
+        "latest_charge": (
+            charge_json(books, charge, below)
+            if expanded and charge is not None
+            else intent.latest_charge
+        ),
+        "livemode": books.config.livemode,
+        "metadata": intent.metadata,
+        "status": status,
+        "transfer_group": intent.transfer_group,
+    }
+
+
+def transaction_json(transaction: BalanceTransactionRow, now: float | None = None) -> Json:
+    is_pending = now is not None and transaction.available_on > now
     category = "transfer_reversal" if transaction.type == "transfer_refund" else transaction.type
     return {
         "id": transaction.id,
@@ -92,7 +181,7 @@ def transaction_json(transaction: BalanceTransactionRow) -> Json:
         "net": transaction.amount,
         "reporting_category": category,
         "source": transaction.source,
-        "status": "available",
+        "status": "pending" if is_pending else "available",
         "type": transaction.type,
     }
 
@@ -140,11 +229,18 @@ def balance_json(books: SimulatedStripeBooks, holder: str = PLATFORM) -> Json:
     if holder == PLATFORM:
         books.platform_balance("usd")
     buckets = books.balances.of(holder)
-    lines = {
-        bucket: [_balance_line(*item) for item in sorted(amounts.items())]
-        for bucket, amounts in buckets.items()
+    currencies = sorted(set().union(*buckets.values())) or ["usd"]  # never empty [W]
+    available, pending = (
+        [_balance_line(currency, buckets[bucket].get(currency, 0)) for currency in currencies]
+        for bucket in ("available", "pending")
+    )
+    return {
+        "object": "balance",
+        "available": available,
+        "instant_available": available,
+        "livemode": books.config.livemode,
+        "pending": pending,
     }
-    return {"object": "balance", "livemode": books.config.livemode, **lines}
 
 
 def _balance_line(currency: str, amount: int) -> Json:
@@ -202,7 +298,7 @@ def _linked(books: SimulatedStripeBooks, name: str, id_: str, expand: Sequence[s
         return id_
     match name:
         case "balance_transaction":
-            return transaction_json(books.transactions.by_id[id_])
+            return transaction_json(books.transactions.by_id[id_], books.clock.now())
         case "destination":
             return account_json(books.accounts.by_id[id_])
         case _:

@@ -25,8 +25,11 @@ class AccountRow:
 
 @dataclass(slots=True)
 class ChargeRow:
-    """A buyer's payment that transfers may name as their source. `amount` None covers any
-    amount."""
+    """A buyer's payment that transfers may name as their source. `amount` None covers any amount.
+
+    `currency` and `amount` are those of its balance transaction: the buyer may have paid in another
+    currency (`paid_currency`, `paid_amount`).
+    """
 
     KIND: ClassVar[str] = "charge"
     id: str
@@ -39,6 +42,28 @@ class ChargeRow:
     settled: bool = True
     transferred: int = 0
     transfers: list[str] = field(default_factory=list)
+    status: str = "succeeded"
+    """`succeeded`, `pending` (an asynchronous method) or `failed`."""
+    payment_intent: str | None = None
+    balance_transaction: str | None = None
+    paid_currency: str | None = None
+    paid_amount: int | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PaymentIntentRow:
+    """A payment as its connector made it. Without `latest_charge` nothing has been charged yet."""
+
+    KIND: ClassVar[str] = "payment_intent"
+    id: str
+    seq: int
+    created: int
+    currency: str
+    amount: int
+    latest_charge: str | None = None
+    transfer_group: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -59,9 +84,16 @@ class TransferRow:
     transfer_group: str | None = None
     amount_reversed: int = 0
     reversals: list[str] = field(default_factory=list)
+    pending: int = 0
+    """The amount of its pending reversals, which has not moved yet."""
 
     @property
     def rest(self) -> int:
+        """The amount that can still be reversed."""
+        return self.unreversed - self.pending
+
+    @property
+    def unreversed(self) -> int:
         return self.amount - self.amount_reversed
 
 
@@ -78,6 +110,9 @@ class TransferReversalRow:
     destination_payment_refund: str
     metadata: dict[str, str]
     source_refund: str | None = None
+    status: str | None = None
+    """None: the API version shows no status, and the money has moved."""
+    failure_reason: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +127,8 @@ class BalanceTransactionRow:
     source: str
     available_on: int
     description: str | None = None
+    matures: bool = False
+    """True while the platform's money of this line is pending."""
 
 
 @dataclass(slots=True)

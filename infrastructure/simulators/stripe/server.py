@@ -14,6 +14,7 @@ from infrastructure.simulators.stripe.control_client import SimulatorControl
 from infrastructure.simulators.stripe.control_routes import CONTROLS
 from infrastructure.simulators.stripe.exchange import StripeExchange
 from infrastructure.simulators.stripe.operations import OPERATIONS
+from infrastructure.simulators.stripe.payments import StripeConnector
 from infrastructure.simulators.stripe.world import StripeWorld
 
 
@@ -37,6 +38,10 @@ class RunningSimulator(LoopbackServer):
     def __init__(self, app: Starlette, sock: socket.socket) -> None:
         super().__init__(app, sock)
         self.world: StripeWorld = app.state.world
+
+    def connector(self) -> StripeConnector:
+        """Return this Stripe as the connector of a simulated PSP in the same process."""
+        return StripeConnector(self.world)
 
     def control(self) -> SimulatorControl:
         """Return a client of the control routes. Close the client, or use it as an asynchronous
