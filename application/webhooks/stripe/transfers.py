@@ -28,7 +28,6 @@ from application.webhooks.stripe.events import (
     NAMED_TRANSFER,
     TRANSFER,
     StripeEvent,
-    TransferObject,
 )
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
 from domain.errors import BadMoney
@@ -76,7 +75,7 @@ class StripeTransfers:
         try:
             shown = carried.at_stripe
         except BadMoney as fraction:
-            return _fraction(event, carried, fraction)
+            return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
         early = _result_without_read(ours, shown)
         if early is not None:
             return early
@@ -132,13 +131,6 @@ class StripeTransfers:
         known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
         transfer_id = known or _uuid(our_id)
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
-
-
-def _fraction(event: StoredEvent, carried: TransferObject, fraction: BadMoney) -> WebhookResult:
-    """Return the result of a transfer in fractions of the ledger's unit, which is none of ours."""
-    if _uuid(carried.metadata.get("transfer_id")) is None:
-        return Ignored(FOREIGN)
-    return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
 
 
 def _result_without_read(ours: SellerTransfer, shown: TransferAtStripe) -> WebhookResult | None:
