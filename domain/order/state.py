@@ -268,11 +268,12 @@ class OrderState(Stream):
         dispute_id = cause_id.removeprefix(DISPUTE)
         refunds = {name: refund for name, refund in self.refunds.items() if name != cause_id}
         disputes = {name: one for name, one in self.disputes.items() if name != dispute_id}
-        left = self.amount - sum(refund.amount for refund in refunds.values() if refund.effective)
+        effective = sum(refund.amount for refund in refunds.values() if refund.effective)
+        left = self.collected - effective
         if not 0 <= decided.amount <= left:
             return f"it counts as {decided.amount}, but {left} of the order is not refunded yet"
         taken = self.targets_for(refunds, disputes if dispute_id != cause_id else {})
-        return self._objection_to(decided.allocation or {}, self.amount, taken)
+        return self._objection_to(decided.allocation or {}, self.collected, taken)
 
     def _objection_to(
         self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]
