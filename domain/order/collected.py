@@ -6,7 +6,13 @@ Refunds and disputes are divided over the collected amount. It may be more than 
 
 from datetime import datetime
 
-from domain.errors import AwaitsPayment, CollectedDiffers, PaymentVoided, Refused
+from domain.errors import (
+    AwaitsPayment,
+    CollectedDiffers,
+    ContentDiffers,
+    PaymentVoided,
+    Refused,
+)
 from domain.order.aggregate import Order
 from domain.order.facts import AmountReceived, PaymentNotCounted
 from domain.order.state import UncountedPayment
@@ -16,9 +22,11 @@ from domain.provider_call.payment_status import VOIDED
 def require_collected(order: Order, payment_id: str | None, amount: int, currency: str) -> None:
     """Check that a payment that received this amount pays the order, or has paid it.
 
-    Raises CollectedDiffers for less than was ordered, for another currency, and for another amount
-    than is recorded for a paid order.
+    Raises ContentDiffers when another payment has paid it; CollectedDiffers for less than was
+    ordered, for another currency, and for another amount than is recorded for a paid order.
     """
+    if order.paid and None not in (payment_id, order.payment_id) and payment_id != order.payment_id:
+        raise ContentDiffers("order", order.order_id, ["payment_id"])
     recorded = order.amount_received
     differs = order.paid and recorded is not None and amount != recorded
     if currency != order.currency or amount < order.amount or differs:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.currency import from_stripe
 from domain.fact import Fact, Stream
 from domain.identity import SALE
 from domain.provider_call.operation import TRANSFER
@@ -77,6 +78,7 @@ def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]
     if broken:
         return broken  # nothing can be told from facts that are not what they were
     facts = _refolded(snapshot.recorded)
+    held = [_as_the_ledger_counts(theirs) for theirs in held]
     return [
         *violations,
         *_rows_against_facts(snapshot.rows, facts.folds),
@@ -90,6 +92,19 @@ def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]
             if status in ("stored", "dead")
         ),
     ]
+
+
+def _as_the_ledger_counts(theirs: Json) -> Json:
+    """Return a transfer at Stripe with its amounts in the ledger's units."""
+    currency = theirs["currency"]
+    return theirs | {
+        "amount": from_stripe(currency, theirs["amount"]),
+        "amount_reversed": from_stripe(currency, theirs["amount_reversed"]),
+        "reversals": [
+            reversal | {"amount": from_stripe(currency, reversal["amount"])}
+            for reversal in theirs["reversals"]
+        ],
+    }
 
 
 def _refolded(recorded: Sequence[RecordedFact]) -> Refolded:

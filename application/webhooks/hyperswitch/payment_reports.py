@@ -136,6 +136,7 @@ def _report(payment: PaymentContent, status: str | None = None) -> UncountedPaym
 def _shows_recorded(seen: PaymentAtPsp | Failure | None, order: Order) -> bool:
     return (
         isinstance(seen, PaymentAtPsp)
+        and order.payment_id in (None, seen.payment_id)
         and STATUSES.get(seen.status) is Collected.RECEIVED
         and (seen.amount_received, seen.currency) == (order.collected, order.currency)
     )

@@ -213,6 +213,18 @@ async def test_other_amount_is_old_if_the_psp_shows_the_recorded(shop: Shop) -> 
     assert isinstance(await shop.hears("payment_captured", "partially_captured", 6_000), Ignored)
 
 
+@pytest.mark.parametrize("received", [6_000, 10_000, 10_300])
+async def test_second_payment_of_a_paid_order_is_never_taken_for_the_first(
+    shop: Shop, received: int
+) -> None:
+    await shop.hears("payment_succeeded", "succeeded", 10_000)
+    shop.psp.shown = PaymentAtPsp("pay_2", 10_000, "EUR", "succeeded", amount_received=10_000)
+    second = await shop.hears("payment_captured", "succeeded", received, payment_id="pay_2")
+    assert_alarm(second, "payment_id")
+    unclear = await shop.hears("payment_conflicted", "conflicted", received, payment_id="pay_2")
+    assert isinstance(unclear, Parked)
+
+
 async def test_corrected_amount_ends_the_wait(shop: Shop) -> None:
     await shop.hears("payment_succeeded", "succeeded", 10_000)
     assert_alarm(await shop.hears("payment_succeeded", "succeeded", 10_300))

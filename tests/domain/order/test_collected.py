@@ -4,7 +4,7 @@ from datetime import timedelta
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import CollectedDiffers, PaymentVoided, Refused
@@ -17,7 +17,7 @@ from domain.order.collected import (
     require_collected,
     require_not_voided,
 )
-from domain.order.disputes import count_dispute
+from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
 from domain.order.facts import Paid
 from domain.order.recovery import pay_sellers
 from domain.order.state import UncountedPayment
@@ -219,3 +219,60 @@ def test_law_explicit_allocation_exceeds_no_share(
         assert order.allocate_refund("r2", left, "EUR", None, START) is None
     for name, target in order.seller_targets.items():
         assert target <= shares[name]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["refund", "revoke", "dispute", "reduce", "win", "learn", "send"]),
+        st.integers(0, 3),
+        st.integers(1, 1_300),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=200)
+@given(steps=STEPS, received=st.sampled_from([None, 1_000, 1_300]))
+def test_law_net_is_the_share_less_the_target(
+    steps: list[tuple[str, int, int]], received: int | None
+) -> None:
+    """Refunds, disputes, their ends, decisions about a part and a collected amount that is learned
+    late, in any order and at any moment of the calls."""
+    story = Sale(1_000, {"ada": 611, "bob": 307}, paid=False)
+    paid(story, received)
+    for what, number, amount in steps:
+        _happens(story, what, str(number), amount)
+    story.all_go_through()
+    order = story.order
+    assert order.seller_targets == order.targets_for(order.refunds, order.disputes)
+    for seller, share in order.shares.items():
+        assert story.net(seller) == share["amount"] - order.seller_targets[seller]
+        assert 0 <= order.seller_targets[seller] <= share["amount"]
+
+
+def _happens(story: Sale, what: str, name: str, amount: int) -> None:
+    story.now += SECOND
+    order, cause = story.order, dispute_cause(name)
+    match what:
+        case "refund" if name not in order.refunds:
+            story.is_refunded(name, min(amount, order.collected - order.refunded))
+        case "revoke":
+            story.is_revoked(name)
+        case "dispute":
+            count_dispute(order, name, amount, "EUR", story.now)
+            story.recover_shares(cause)
+        case "reduce" if name in order.disputes and order.disputes[name].effective:
+            if reduce_dispute(order, name, amount % order.disputes[name].amount, story.now):
+                story.recover_shares(cause)
+        case "win":
+            if revoke_dispute(order, name, story.now):
+                story.recover_shares(cause)
+        case "learn" if order.causes:
+            if learn_collected(order, 1_000 + amount, "hyperswitch:evt_2", story.now):
+                story.recover_shares(order.causes[-1])
+        case "send":
+            due = [transfer for transfer in story.transfers if transfer.operation is not None]
+            if due:
+                first = due[0]
+                prefix = "trr" if first.paid else "tr"
+                story.goes_through(first, f"{prefix}_{name}_{len(first.pending_events)}")
