@@ -81,6 +81,7 @@ class CommandHandler:
                     await asyncio.sleep(min(wait, LONGEST_WAIT))
                 uow = await load()
                 uow.mark_unverified()
+                uow.mark_moved()
                 result = decide(uow, self._clock.now())
                 along = extras if isinstance(extras, CommitExtras) else extras(result)
                 if not uow.changed() and along.inbox is None:
@@ -127,7 +128,8 @@ class CommandHandler:
         append raises Conflict.
         """
         uow = await self.load_order(order_id, *streams)
-        uow.merge(await self._log.load(uow.order(order_id).transfer_ids()))
+        order = uow.order(order_id)
+        uow.merge(await self._log.load([*order.transfer_ids(), *order.seller_streams()]))
         return uow
 
     async def load_transfer_with_order(self, transfer_id: UUID, *streams: UUID) -> UnitOfWork:
@@ -139,7 +141,10 @@ class CommandHandler:
         if (order := uow.known_order(order_id)) is not None:
             uow.merge(
                 await self._log.load(
-                    [other for other in order.transfer_ids() if other != transfer_id]
+                    [
+                        *(other for other in order.transfer_ids() if other != transfer_id),
+                        *order.seller_streams(),
+                    ]
                 )
             )
         return uow

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from domain.provider_call.outcome import Failure, Outcome, ReversalOutcome
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
 
 
 class ListedTransfer(NamedTuple):
@@ -22,6 +22,8 @@ class ListedTransfer(NamedTuple):
     order_id: str | None = None
     """Our id of the order in its metadata."""
     transfer_group: str | None = None
+    """Stripe's own (`group_pi_…`) if the transfer has a source."""
+    source_transaction: str | None = None
 
     def unclaimed(self) -> "ListedTransfer":
         """Return the transfer without anything by which it could be taken for one of ours."""
@@ -87,9 +89,11 @@ class TransferGateway(Protocol):
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> ReversalOutcome:
-        """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the id of the
-        reversal, `trr_…`. A reversal that has failed or was canceled is `Rejected`.
+        """Take `amount` (minor units of `currency`, as the ledger counts them) back from a
+        transfer. `Succeeded.stripe_id` is the id of the reversal, `trr_…`. A reversal that has
+        failed or was canceled is `Rejected`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.
@@ -135,6 +139,18 @@ class TransferGateway(Protocol):
     async def account(self) -> str | None:
         """Return the id of the platform account of the API key; None if Stripe does not show it.
         Raises `LookUpFailed`."""
+
+
+class ChargeReader(Protocol):
+    """Stripe's charges of the payments that a PSP has made through its Stripe connector."""
+
+    async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
+        """Read the charge of a PaymentIntent (`pi_…`), or the charge itself (`ch_…`, `py_…`); None
+        if the PaymentIntent has no charge yet.
+
+        Obligations: no error of Stripe or the network is raised, and nothing is changed at Stripe.
+        A payment that our key cannot read is `Rejected`, or `NotExecuted` because it is forbidden.
+        """
 
 
 class PaymentGateway(Protocol):

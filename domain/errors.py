@@ -18,12 +18,14 @@ LedgerError
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
 │   ├── NothingToRetry           no call is due, so a retry has nothing to send
 │   ├── NothingToResolve         nothing is stuck
+│   ├── NothingToDecide          the refund or dispute was not set aside
 │   ├── EvidenceDiffers          the object at Stripe does not prove the outcome it was given for
 │   ├── PspRefused               the payment provider refused, and made nothing
 │   ├── NotAdoptable             a difference from Stripe's books that cannot be adopted
 │   └── BadMoney                 not an amount or a currency that the ledger accepts
 ├── Conflict                 another writer appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request may be fine
+│   └── NewerRelease             a stream has a fact that only a newer release knows
 ├── StripeSilent             Stripe could not be asked; nothing changed
 ├── PspSilent                the payment provider's answer is unknown; repeat the same request
 └── ConstraintBroken         the database refused the rows of the facts; names the constraint
@@ -245,6 +247,16 @@ class NothingToRetry(Refused):
         super().__init__(f"Transfer {transfer_id} has nothing to retry: {why}.")
 
 
+class NothingToRead(Refused):
+    """The charge of an order is known, or nothing names it, so a read has nothing to find."""
+
+    code = "nothing_to_read"
+
+    def __init__(self, order_id: str, why: str) -> None:
+        self.order_id, self.why = order_id, why
+        super().__init__(f"Order {order_id!r} has no charge to read: {why}.")
+
+
 class NothingToResolve(Refused):
     """Nothing is stuck, so a person has nothing to resolve."""
 
@@ -253,6 +265,19 @@ class NothingToResolve(Refused):
     def __init__(self, transfer_id: UUID, why: str) -> None:
         self.transfer_id, self.why = transfer_id, why
         super().__init__(f"Transfer {transfer_id} has nothing to resolve: {why}.")
+
+
+class NothingToDecide(Refused):
+    """The refund or dispute was not set aside, so a person has nothing to decide."""
+
+    code = "nothing_to_decide"
+
+    def __init__(self, kind: str, name: str, why: str) -> None:
+        self.kind, self.name, self.why = kind, name, why
+        super().__init__(
+            f"{kind} {name!r} has nothing to decide: {why}; `decide` is for a refund or dispute "
+            "with an alarm that asks for it."
+        )
 
 
 class EvidenceDiffers(Refused):
@@ -376,3 +401,18 @@ class Unavailable(LedgerError):
         )
         next_ = doubtful if in_doubt else "nothing was stored: retry later"
         super().__init__(f"The database cannot answer now ({why}); {next_}.")
+
+
+class NewerRelease(Unavailable):
+    """A stream has a fact of a newer release. Its work waits for that release, and counts as no
+    attempt."""
+
+    code = "newer_release"
+
+    def __init__(self, topic: str) -> None:
+        self.topic, self.why, self.in_doubt = topic, f"fact {topic} of a newer release", False
+        LedgerError.__init__(
+            self,
+            f"A newer release recorded {topic}, which this release does not know; deploy that "
+            "release or a later one, until then the work of this stream waits.",
+        )

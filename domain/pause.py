@@ -23,11 +23,12 @@ LEDGER = "ledger"
 """Actor of a pause that the ledger makes itself."""
 STRIPE = "stripe:"
 """Prefix of the actor when a Stripe event pauses or resumes work: `stripe:<event id>`."""
-KINDS = ("transferring", "reversing", "refunding")
+KINDS = ("transferring", "reversing", "refunding", "funding")
 
 
 def scope_of_work(kind: str) -> str:
-    """Return the scope of one kind of work: `transferring`, `reversing` or `refunding`."""
+    """Return the scope of one kind of work: `transferring`, `reversing`, `refunding` or
+    `funding`."""
     return f"work:{kind}"
 
 

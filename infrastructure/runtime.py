@@ -16,7 +16,9 @@ from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
 from application.missed_webhooks.psp import MissedPspEvents
 from application.missed_webhooks.stripe_events import MissedStripeEvents
+from application.overdue_work import OverdueWork
 from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
+from application.process_managers.funding import FundingProcess
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, ProcessManager
 from application.process_managers.refunds import RefundProcess
@@ -28,6 +30,7 @@ from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.inbox_worker import InboxLoop
+from application.webhooks.retention import RetentionLoop
 from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.event_object import StripeObjects
@@ -35,6 +38,7 @@ from application.webhooks.stripe.external_changes import ExternalChanges
 from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
+from application.webhooks.stripe.unconfirmed_refunds import UnconfirmedRefunds
 from domain.refund.psp_outcome import FOR_EVER
 from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
@@ -43,7 +47,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
-from infrastructure.postgres.work_queue import PostgresWorkQueue
+from infrastructure.postgres.work_queue import PostgresWorkQueue, WorkTable
 from infrastructure.service import Service
 from infrastructure.settings import Settings, WorkSettings
 
@@ -72,18 +76,35 @@ async def at_work(service: Service) -> AsyncIterator[None]:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[Loop] = [inbox, monitor, poller, *service.workers]
-    service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
+    overdue = OverdueWork(service.due_work, service.alarms, service.settings.overdue_after)
+    loops: list[Loop] = [inbox, monitor, poller, overdue, *service.workers]
+    if service.settings.inbox_retention is not None:
+        loops.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
+    service.running = [(loop, _started(loop, service)) for loop in loops]
     try:
         yield
     finally:
         service.draining = True
-        for loop in running:
+        for loop in loops:
             loop.stop()
+        tasks = [task for _, task in service.running]
         longest = (service.settings.stripe_timeout + DRAIN_MARGIN).total_seconds()
-        await asyncio.wait(service.loops, timeout=longest)
-        await _cancel(service.loops)
+        await asyncio.wait(tasks, timeout=longest)
+        await _cancel(tasks)
         await listener.aclose()
+
+
+def _started(loop: Loop, service: Service) -> asyncio.Task[None]:
+    task = asyncio.create_task(loop.run(), name=type(loop).__name__)
+
+    def ended(_: asyncio.Task[None]) -> None:
+        if not service.draining:
+            why = None if task.cancelled() else task.exception()
+            service.failed.set()  # before the log, which may be the cause
+            log.error("a loop has ended, the process drains", loop=task.get_name(), error=repr(why))
+
+    task.add_done_callback(ended)
+    return task
 
 
 async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
@@ -122,13 +143,12 @@ def _stripe_handlers(
 ) -> Mapping[str, EventHandler]:
     handler = CommandHandler(PostgresEventLog(service.store), service.clock)
     objects, settings = StripeObjects(service.gateway, own_account), service.settings
+    unconfirmed = UnconfirmedRefunds(
+        service.commands, objects, service.inbox, service.clock, settings.refund_undecided_after
+    )
     return stripe_handlers(
         StripeRefundsDisputes(
-            service.commands,
-            directory,
-            objects,
-            settings.dispute_policy,
-            settings.refund_undecided_after,
+            service.commands, directory, objects, settings.dispute_policy, unconfirmed
         ),
         StripeTransfers(ExternalChanges(handler), directory, service.gateway, service.ledger_id),
         StripeAccounts(AccountPauses(handler, directory), directory, objects),
@@ -155,6 +175,10 @@ def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
         directory, policy = PostgresDirectory(service.pool), settings.policy(settings.transfers)
         transfers = TransferProcess(service.gateway, directory, policy, ledger_id=service.ledger_id)
         workers.append(_stripe_worker(service, monitor, transfers, settings.transfers, slots))
+        funding = FundingProcess(service.gateway, policy)
+        workers.append(
+            _stripe_worker(service, monitor, funding, settings.transfers, slots, "orders")
+        )
     if settings.reversals.enabled:
         reversals = ReversalProcess(
             service.gateway, settings.policy(settings.reversals), ledger_id=service.ledger_id
@@ -171,6 +195,7 @@ def _stripe_worker(
     process: ProcessManager[Answer],
     work: WorkSettings,
     slots: asyncio.Semaphore,
+    table: WorkTable = "seller_transfers",
 ) -> Worker[Answer]:
     settings, pool = service.settings, service.pool
     limits = WorkerLimits(2 * settings.stripe_max_concurrency, settings.lease, work.check_interval)
@@ -178,7 +203,7 @@ def _stripe_worker(
     return Worker(
         process,
         PostgresEventLog(service.store),
-        PostgresWorkQueue(pool),
+        PostgresWorkQueue(pool, table),
         rate_limiter,
         monitor,
         service.clock,

@@ -76,10 +76,14 @@ class Settings:
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
     refund_undecided_after: timedelta = timedelta(hours=24)
+    inbox_retention: timedelta | None = None
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
     lease: timedelta = LEASE
+    overdue_after: timedelta = timedelta(minutes=10)
+    start_timeout: timedelta = timedelta(seconds=60)
+    worker_metrics_port: int | None = None
 
     @property
     def mode(self) -> str:
@@ -180,6 +184,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             default.refund_undecided_after,
             "a duration such as 24h",
         ),
+        inbox_retention=read(
+            "INBOX_RETENTION", _positive, default.inbox_retention, "a duration such as 2160h"
+        ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"
         ),
@@ -193,6 +200,15 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             "MISSED_WEBHOOKS_GRACE", _positive, default.missed_grace, "a duration such as 10m"
         ),
         lease=read("LEDGER_LEASE", _lease, default.lease, "a duration from 4s to 10m"),
+        overdue_after=read(
+            "WORK_OVERDUE_AFTER", _positive, default.overdue_after, "a duration such as 10m"
+        ),
+        start_timeout=read(
+            "LEDGER_START_TIMEOUT", duration, default.start_timeout, "a duration such as 60s or 0s"
+        ),
+        worker_metrics_port=read(
+            "WORKER_METRICS_PORT", _between(1, 65535), None, "a port from 1 to 65535"
+        ),
     )
     _check_psp(settings)
     _check_token(settings)

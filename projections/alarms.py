@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from domain import dispute, pause
 from domain.fact import Fact
+from domain.identity import DISPUTE, dispute_cause
 from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 from projections.sentences.pause import named
-from projections.sentences.text import cause, money
+from projections.sentences.text import begin, cause, clause, money
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
@@ -33,6 +34,8 @@ class AlarmKind(StrEnum):
     PERMANENTLY_FAILED = "permanently_failed"
     EVIDENCE_HELD = "evidence_held"
     """An object at Stripe does not match the operation that it names."""
+    RESOLUTION_LAPSED = "resolution_lapsed"
+    """The cause of a reversal disappeared that a person had closed outside Stripe."""
     DRIFT = "drift"
     """A reversal took another amount than was requested."""
     AWAITING_FUNDS = "awaiting_funds"
@@ -56,6 +59,10 @@ class AlarmKind(StrEnum):
     DISPUTE_OPEN = "dispute_open"
     DISPUTE_SET_ASIDE = "dispute_set_aside"
     PAYMENT_FAILED_AFTER_PAID = "payment_failed_after_paid"
+    CHARGE_NOT_READABLE = "charge_not_readable"
+    """The sale of an order does not fund its transfers, since its charge cannot be read."""
+    CHARGE_UNREAD = "charge_unread"
+    """Stripe has not shown the charge of an order for too long, so its transfers wait."""
     PAUSED = "paused"
     """An operator or a Stripe event has paused work."""
     SENDING_STOPPED = "sending_stopped"
@@ -100,9 +107,13 @@ _CONCERNED = frozenset({
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred,
     transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
-    transfer_facts.ReversalQueued,
+    transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
+    transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside, transfer_facts.Redirected,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
+    order_facts.SetAsideDecided, order_facts.SetAsideEnded,
+    order_facts.ChargeReadDeferred, order_facts.ChargeReadRequested, order_facts.ChargeFound,
+    order_facts.ChargeNotFound,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
     refund_facts.Failed, refund_facts.UnderReview,
     refund_facts.AttemptDeferred,
@@ -185,6 +196,10 @@ def _raises(fact: Fact) -> AlarmRow | None:
                 "an operator."
             )
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
+        case transfer_facts.ResolutionLapsed():
+            return _raised(_A.RESOLUTION_LAPSED, fact, _lapsed(fact))
+        case transfer_facts.OwedOutside() if fact.amount:
+            return _raised(_A.PERMANENTLY_FAILED, fact, _owed_outside(fact))
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
         case transfer_facts.Failed() if fact.reason in (
@@ -201,14 +216,24 @@ def _raises(fact: Fact) -> AlarmRow | None:
         case order_facts.PaymentDoubted():
             detail = f"{fact.detail}. Transfers held back: {fact.held}; paid already: {fact.sent}."
             return _raised(_A.PAYMENT_FAILED_AFTER_PAID, fact, detail)
+        case order_facts.ChargeNotFound() if fact.unfunded:
+            return _raised(_A.CHARGE_NOT_READABLE, fact, _unfunded(fact))
+        case order_facts.ChargeReadDeferred() if _too_long(fact):
+            detail = (
+                f"The charge of payment {fact.connector_payment!r} could not be read at Stripe "
+                f"since {fact.since:%Y-%m-%d %H:%M} UTC, and the order's transfers wait for it: "
+                f"{fact.detail} Retry a transfer to send it from the platform's balance."
+            )
+            return _raised(_A.CHARGE_UNREAD, fact, detail)
         case order_facts.RefundSetAside():
-            detail = f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.REFUND_SET_ASIDE, fact, detail)
+            return _raised(_A.REFUND_SET_ASIDE, fact, _set_aside(fact, fact.refund_id))
         case refund_facts.AttemptDeferred():
             return _refund_deferred(fact)
         case order_facts.DisputeSetAside():
-            detail = f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
+            told = _set_aside(fact, dispute_cause(fact.dispute_id))
+            return _raised(_A.DISPUTE_SET_ASIDE, fact, told)
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return _still_set_aside(fact)
         case dispute.Opened():
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
@@ -227,6 +252,56 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(kind, fact, f"{fact.actor} paused {named(fact.scope)}: {fact.reason}")
         case _:
             return None
+
+
+def _set_aside(
+    fact: order_facts.RefundSetAside | order_facts.DisputeSetAside, cause_id: str
+) -> str:
+    name = cause_id.removeprefix(DISPUTE)
+    of_order = f" of order {fact.order_id!r}" if fact.order_id is not None else ""
+    return (
+        f"{begin(cause(cause_id))}{of_order} over {money(fact.amount, fact.currency)} cannot be "
+        f"divided among the sellers: {fact.why}. `decide {name}` takes an amount from each seller, "
+        "or dismisses it."
+    )
+
+
+def _still_set_aside(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> AlarmRow | None:
+    """Keep the alarm while other refunds, or other disputes, of the order wait for a decision."""
+    kind, same = _waiting_like(fact)
+    if not same:
+        return None
+    names = ", ".join(cause(cause_id) for cause_id in same)
+    detail = f"A decision of order {fact.order_id!r} is still needed for {names}: see `decide`."
+    return _raised(kind, fact, detail)
+
+
+def _waiting_like(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> tuple[AlarmKind, list[str]]:
+    """Return the alarm of a refund or of a dispute, and the others of its kind that wait."""
+    dispute_ = fact.cause_id.startswith(DISPUTE)
+    kind = _A.DISPUTE_SET_ASIDE if dispute_ else _A.REFUND_SET_ASIDE
+    return kind, [name for name in fact.remaining if name.startswith(DISPUTE) == dispute_]
+
+
+def _lapsed(fact: transfer_facts.ResolutionLapsed) -> str:
+    return (
+        f"{begin(cause(fact.refund_id))} of order {fact.order_id!r} takes nothing any more, but "
+        f"{money(fact.total, fact.currency)} of seller {fact.seller_id!r} were closed outside "
+        "Stripe for it: nothing is paid automatically. If the seller had paid, pay the amount back "
+        "outside Stripe; then `resolve` the transfer with the record of it."
+    )
+
+
+def _owed_outside(fact: transfer_facts.OwedOutside) -> str:
+    return (
+        f"Refunds of order {fact.order_id!r} take {money(fact.amount, fact.currency)} from seller "
+        f"{fact.seller_id!r}, whose transfer was settled outside Stripe ({clause(fact.settled)}): "
+        "collect the amount there, then `resolve` the transfer with the record of it."
+    )
 
 
 def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
@@ -261,6 +336,21 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
     return None
 
 
+def _unfunded(fact: order_facts.ChargeNotFound) -> str:
+    amount = money(fact.amount, fact.currency)
+    return (
+        f"The charge of payment {fact.connector_payment!r} of order {fact.order_id!r} cannot be "
+        f"read at Stripe with our key, so {amount} are paid from the platform's balance: "
+        f"{fact.detail} Check the account and the permissions of the key, then run "
+        f"`transfer-ledger read-charge {fact.order_id}`."
+    )
+
+
+def _too_long(fact: order_facts.ChargeReadDeferred) -> bool:
+    held = fact.why == DeferralReason.HELD
+    return held or fact.timestamp - fact.since >= HINDERED_TOO_LONG
+
+
 def _hindered_since(
     fact: transfer_facts.AttemptDeferred | refund_facts.AttemptDeferred,
 ) -> str | None:
@@ -286,6 +376,17 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
             return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            kind, same = _waiting_like(fact)
+            return () if same else (kind,)
+        case transfer_facts.Redirected() if fact.due_now:
+            return (_A.ON_HOLD,)
+        case transfer_facts.ResolutionReinstated():
+            return () if fact.total else (_A.RESOLUTION_LAPSED,)
+        case transfer_facts.OwedOutside():
+            return () if fact.amount else (_A.PERMANENTLY_FAILED,)
+        case transfer_facts.Resolved() if fact.reversal_amount is not None:
+            return (_A.RESOLUTION_LAPSED,)
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
             return (
                 _A.PERMANENTLY_FAILED,
@@ -304,6 +405,10 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             | refund_facts.UnderReview()
         ):
             return PASSING_OF_REFUNDS if troubled else ()
+        case order_facts.ChargeReadRequested():
+            return (_A.CHARGE_NOT_READABLE,)
+        case order_facts.ChargeFound() | order_facts.ChargeNotFound():
+            return (_A.CHARGE_UNREAD,)
         case dispute.Closed() | dispute.Lost() | dispute.FundsReinstated() | dispute.Won():
             return (_A.DISPUTE_OPEN,)
         case pause.Resumed():

@@ -31,6 +31,13 @@ class OrderRow(NamedTuple):
     payment_id: str | None
     source_transaction: str | None
     shares: list[Share]
+    connector_payment: str | None
+    """Name of the payment at the PSP's connector; behind Stripe the PaymentIntent."""
+    last_error: str | None
+    retry_count: int
+    """Number of reads of the charge without a result."""
+    next_retry_at: datetime | None
+    """When the charge is read at Stripe; None if no read is due."""
     version: int
     created_at: datetime
     updated_at: datetime
@@ -56,6 +63,10 @@ def _registered(fact: order_facts.Registered) -> OrderRow:
         payment_id=fact.payment_id,
         source_transaction=fact.source_transaction,
         shares=fact.shares,
+        connector_payment=None,
+        last_error=None,
+        retry_count=0,
+        next_retry_at=None,
         version=fact.originator_version,
         created_at=fact.timestamp,
         updated_at=fact.timestamp,
@@ -67,7 +78,27 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         case order_facts.Paid():
             collected = row.amount if fact.amount_received is None else fact.amount_received
             paid = row._replace(status=OrderStatus.PAID.value, payment_id=fact.payment_id)
-            return paid._replace(source_transaction=fact.source_transaction, collected=collected)
+            return paid._replace(
+                source_transaction=fact.source_transaction,
+                collected=collected,
+                connector_payment=fact.connector_payment,
+                next_retry_at=fact.read_charge_at,
+            )
+        case order_facts.ConnectorPaymentNamed():
+            named = row._replace(connector_payment=fact.connector_payment)
+            return named._replace(retry_count=0, next_retry_at=fact.read_charge_at)
+        case order_facts.ChargeReadDeferred():
+            return row._replace(
+                retry_count=fact.reads, next_retry_at=fact.read_charge_at, last_error=fact.detail
+            )
+        case order_facts.ChargeReadRequested():
+            return row._replace(retry_count=0, next_retry_at=fact.read_charge_at)
+        case order_facts.ChargeFound():
+            return row._replace(
+                source_transaction=fact.charge, next_retry_at=None, retry_count=0, last_error=None
+            )
+        case order_facts.ChargeNotFound():
+            return row._replace(next_retry_at=None, last_error=fact.detail)
         case order_facts.AmountReceived():
             return row._replace(collected=fact.amount_received)
         case order_facts.RefundAllocated() | order_facts.RefundRevoked():
@@ -87,6 +118,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             | order_facts.DisputeSetAside()
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
+            return row
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
             return row
         case PaymentDoubted() | order_facts.PaymentNotCounted():
             return row  # the unsent transfers show that they are held back

@@ -73,7 +73,7 @@ def _opened(fact: facts.Created | facts.Imported) -> SellerTransferRow:
         stripe_reversal_id=imported.stripe_reversal_id if imported else None,
         retry_count=imported.retry_count if imported else 0,
         next_retry_at=fact.next_retry_at,
-        waiting_for=WaitingFor.OPERATOR.value if undated else None,
+        waiting_for=_waits_for(fact, undated),
         last_error=None,
         refund_id=imported.refund_id if imported else None,
         transfer_group=fact.transfer_group,
@@ -82,6 +82,12 @@ def _opened(fact: facts.Created | facts.Imported) -> SellerTransferRow:
         created_at=(imported and imported.created_at) or fact.timestamp,
         updated_at=fact.timestamp,
     )
+
+
+def _waits_for(fact: facts.Created | facts.Imported, undated: bool) -> str | None:
+    if isinstance(fact, facts.Created):
+        return fact.waiting_for
+    return WaitingFor.OPERATOR.value if undated else None
 
 
 def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow:
@@ -96,6 +102,11 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
                 waiting_for=fact.waiting_for,
                 last_error=fact.detail,
             )
+        case facts.SourceDecided():
+            decided = row._replace(source_transaction=fact.source_transaction)
+            if fact.next_retry_at is None:
+                return decided
+            return decided._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
         case facts.AmountReduced():
             return row._replace(amount=fact.amount, refund_id=fact.refund_id)
         case facts.Cancelled():
@@ -122,6 +133,10 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             )
         case facts.RetryRequested():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
+        case facts.Redirected():
+            waits = None if fact.due_now else row.waiting_for
+            moved = row._replace(destination=fact.destination, waiting_for=waits)
+            return moved._replace(next_retry_at=fact.next_retry_at)
         case facts.Reopened():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None, retry_count=0)
         case facts.Resolved():
@@ -134,6 +149,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row._replace(stripe_transfer_id=fact.stripe_transfer_id)
         case facts.EvidenceHeld():
             return row._replace(last_error=fact.detail)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return row
         case (
             facts.CallStarted()
             | facts.ReversalQueued()

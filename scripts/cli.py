@@ -13,7 +13,15 @@ GROUPS = {
     "First steps": ("demo", "simulate-week", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
     "Inspection": ("transfers", "history", "statement", "inbox", "alarms"),
-    "Decisions of an operator": ("retry", "resolve", "pause", "resume"),
+    "Decisions of an operator": (
+        "retry",
+        "resolve",
+        "decide",
+        "seller-account",
+        "read-charge",
+        "pause",
+        "resume",
+    ),
     "Checks and repairs": ("reconcile", "verify", "rebuild", "seal"),
     "Transfers of an older system": ("import", "backfill"),
     "Performance": ("bench",),
@@ -22,8 +30,9 @@ MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "worker": "serve",
     "simulate-week": "simulate_week",
     "import": "import_",
+    "seller-account": "seller_account",
 }
-MODULES |= dict.fromkeys(("retry", "resolve", "pause", "resume"), "operator")
+MODULES |= dict.fromkeys(("retry", "resolve", "read-charge", "pause", "resume"), "operator")
 MODULES |= dict.fromkeys(("verify", "rebuild", "seal"), "integrity")
 """The module of each command in `scripts/commands`."""
 
@@ -65,7 +74,10 @@ def summary(name: str) -> str | None:
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     return ast.get_docstring(
-        next((node for node in functions if node.name.rstrip("_").replace("_", "-") == name), tree)
+        next(
+            (node for node in functions if node.name.rstrip("_").replace("_", "-") == name),
+            tree,
+        )
     )
 
 

@@ -34,6 +34,7 @@ class Missing(NamedTuple):
     currency: str
     status: str
     transfer_group: str
+    source_transaction: str | None
     begun_at: datetime | None
     """Earliest time of the transfer at Stripe; None where the older system did not record a
     time."""
@@ -69,9 +70,13 @@ class Mark(NamedTuple):
 
 
 def _unopposed(row: Missing, theirs: ListedTransfer) -> bool:
-    return theirs.transfer.transfer_id in (None, str(row.transfer_id)) and theirs.order_id in (
-        None,
-        row.order_id,
+    return (
+        theirs.transfer.transfer_id in (None, str(row.transfer_id))
+        and theirs.order_id in (None, row.order_id)
+        and (
+            None in (row.source_transaction, theirs.source_transaction)
+            or row.source_transaction == theirs.source_transaction
+        )
     )
 
 
@@ -81,6 +86,12 @@ def _by_group(row: Missing, theirs: ListedTransfer) -> bool:
         and theirs.transfer_group == row.transfer_group
         and _unopposed(row, theirs)
     )
+
+
+def _by_source(row: Missing, theirs: ListedTransfer) -> bool:
+    """Compare the charge: Stripe replaces the transfer group of a transfer that has one."""
+    known = row.source_transaction is not None
+    return known and theirs.source_transaction == row.source_transaction and _unopposed(row, theirs)
 
 
 def _by_money(row: Missing, theirs: ListedTransfer) -> bool:
@@ -111,6 +122,7 @@ MARKS: Sequence[Mark] = (
         lambda row, theirs: theirs.order_id == row.order_id and _unopposed(row, theirs),
         _not_before,
     ),
+    Mark("source_transaction", _by_source, _not_before),
     Mark("transfer_group", _by_group, _not_before),
     Mark("amount and time", _by_money, _about_then),
 )

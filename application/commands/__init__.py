@@ -4,10 +4,13 @@ for."""
 from dataclasses import dataclass
 
 from application.command_handler import CommandHandler
+from application.commands.decisions import DecisionCommands
 from application.commands.disputes import DisputeCommands
+from application.commands.inbox import InboxCommands
 from application.commands.operator import OperatorCommands
 from application.commands.orders import OrderCommands
 from application.commands.refunds import RefundCommands
+from application.commands.seller_accounts import SellerAccountCommands
 from application.ports import Clock, Directory, EventLog, WorkQueue
 from application.reconciliation.decisions import ReconciliationCommands
 
@@ -20,8 +23,11 @@ class Commands:
     orders: OrderCommands
     refunds: RefundCommands
     disputes: DisputeCommands
+    decisions: DecisionCommands
     operator: OperatorCommands
     reconciliation: ReconciliationCommands
+    inbox: InboxCommands
+    seller_accounts: SellerAccountCommands
 
 
 def commands_on(
@@ -33,6 +39,9 @@ def commands_on(
         OrderCommands(handler, directory),
         RefundCommands(handler, directory),
         DisputeCommands(handler),
+        DecisionCommands(handler, directory),
         OperatorCommands(handler, directory),
         ReconciliationCommands(handler),
+        InboxCommands(handler, directory),
+        SellerAccountCommands(handler, directory),
     )

@@ -18,6 +18,7 @@ from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
 from domain.order.payment_match import PaymentNames, require_payment_of
 from domain.order.recovery import recover_shares
+from domain.order.set_aside import end_set_aside
 
 MOVED = frozenset({DisputeStatus.WITHDRAWN, DisputeStatus.LOST})
 
@@ -118,6 +119,7 @@ def record_dispute(
         count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)
     else:
         revoke_dispute(order, dispute.dispute_id, now)
+        end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)
     if len(order.pending_events) > known:
         uow.add(recover_shares(order, uow.transfers(), dispute_cause(dispute.dispute_id), now))
     return news

@@ -13,6 +13,7 @@ from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import PspRefused, PspSilent
 from domain.order.aggregate import Order
+from domain.order.charge import request_read
 from domain.order.collected import (
     correct_collected,
     learn_collected,
@@ -24,8 +25,11 @@ from domain.order.recovery import doubt, pay_sellers, recover_shares, require_fi
 from domain.order.state import Share, UncountedPayment
 from domain.order.surplus import revoke_surplus_refunds
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, name_at_psp
+from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
+
+UNNAMED = ConnectorPayment()
+"""A report that names no connector."""
 
 
 class OrderCommands:
@@ -90,7 +94,12 @@ class OrderCommands:
         if answer.status == "succeeded":
             received = answer.amount if answer.amount_received is None else answer.amount_received
             await self.record_payment(
-                order_id, answer.payment_id, None, ANSWERED, expected=(received, answer.currency)
+                order_id,
+                answer.payment_id,
+                None,
+                ANSWERED,
+                expected=(received, answer.currency),
+                connector=ConnectorPayment(answer.connector, answer.connector_transaction_id),
             )
         return answer
 
@@ -109,13 +118,15 @@ class OrderCommands:
         source: str,
         extras: CommitExtras = NO_EXTRAS,
         expected: tuple[int, str] | None = None,
+        connector: ConnectorPayment = UNNAMED,
     ) -> bool:
         """Record that the buyer has paid, and create the sellers' transfers; return whether that is
         news.
 
-        `expected` is the amount and currency that were received: a payment counts only if they are
-        at least the order's. Raises UnknownId, ContentDiffers when another payment has paid the
-        order, CollectedDiffers, PaymentVoided, and ImportDiffers.
+        If `connector` names a payment at Stripe, and no charge is given, the transfers wait until
+        its charge is read. `expected` is the amount and currency that were received: a payment
+        counts only if they are at least the order's. Raises UnknownId, ContentDiffers when another
+        payment has paid the order, CollectedDiffers, PaymentVoided, and ImportDiffers.
         """
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
@@ -125,10 +136,19 @@ class OrderCommands:
                 received, _ = expected
                 require_collected(order, payment_id, *expected)
             require_not_voided(order, payment_id)
-            news = order.pay(payment_id, source_transaction, source, now, received)
+            imported = uow.transfers() if not order.paid else []
+            news = order.pay(
+                payment_id,
+                source_transaction,
+                source,
+                now,
+                connector,
+                received,
+                imported=bool(imported),
+            )
             surplus = revoke_surplus_refunds(order, now)
             if news:
-                uow.add(pay_sellers(order, now, uow.transfers()))
+                uow.add(pay_sellers(order, now, imported))
                 return news
             for refund_id in surplus:
                 uow.add(recover_shares(order, uow.transfers(), refund_id, now))
@@ -195,6 +215,13 @@ class OrderCommands:
             extras,
         )
 
+    async def read_charge(self, order_id: str, actor: str, reason: str) -> None:
+        """Read the charge of the order's payment again. Raises UnknownId and NothingToRead."""
+        await self._handler.handle(
+            lambda: self._handler.load_order(order_id),
+            lambda uow, now: request_read(uow.order(order_id), actor, reason, now),
+        )
+
     async def order(self, order_id: str) -> Order:
         """Return the order as it is now. Raises UnknownId."""
         return (await self._handler.load_order(order_id)).order(order_id)
@@ -218,7 +245,9 @@ class OrderCommands:
         uow = await self._handler.load_order(order_id)
         order = uow.known_order(order_id)
         if order is None or not order.paid:
-            uow.merge(await self._handler.load(*await self._directory.transfers_of(order_id)))
+            sellers = order.seller_streams() if order is not None else []
+            imported = await self._directory.transfers_of(order_id)
+            uow.merge(await self._handler.load(*imported, *sellers))
         elif order.payment_id is None:
             uow.merge(await self._handler.load(*order.transfer_ids()))
         return uow

@@ -12,7 +12,6 @@ from application.command_handler import NO_EXTRAS, CommandHandler
 from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import (
-    AwaitsPayment,
     ContentDiffers,
     Contradiction,
     ExceedsOrder,
@@ -23,8 +22,10 @@ from domain.errors import (
 from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
+from domain.order.collected import require_covered
 from domain.order.payment_match import PaymentNames, psp_payment, require_payment_of
 from domain.order.recovery import parts_of, recover_shares
+from domain.order.set_aside import end_set_aside
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
@@ -162,21 +163,12 @@ def succeed_refund(
     """
     _require_current(uow, asked)
     order = uow.order(report.order_id)
-    _require_known_collection(order, uow.refund(), report)
+    known = uow.refund()
+    if known is None or known.key not in order.refunds:
+        require_covered(order, report.name, report.amount, report.currency)
     refund, news = _reported(uow, report, now)
     _take_from_sellers(uow, order, refund, report.source, now, asked=asked, payment=report.payment)
     return RecordedRefund(refund, news)
-
-
-def _require_known_collection(order: Order, refund: Refund | None, report: RefundReport) -> None:
-    """Check that an unpaid order covers the refund. A payment may collect more than was ordered,
-    and tells it only later. Raises AwaitsPayment."""
-    known = order.refunds.get(refund.key) if refund is not None else None
-    left = order.collected - order.refunded
-    if order.paid or (known is not None and known.effective) or report.amount <= left:
-        return
-    if report.currency == order.currency:
-        raise AwaitsPayment(order.order_id, report.name, report.amount, left)
 
 
 def fail_refund(
@@ -202,8 +194,11 @@ def fail_refund(
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
-        refund.fail(report.source, report.detail, now)
+        decided = order.decided.get(refund.key)
+        dismissed = decided is not None and decided.allocation is None
+        refund.fail(report.source, report.detail, now, dismissed=dismissed)
         order.release_refund(refund.key, now)
+        end_set_aside(order, refund.key, "the refund has failed", now)
         if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)

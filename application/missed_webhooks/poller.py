@@ -68,6 +68,8 @@ class Poller(Loop):
     """Loop over all providers: `run` until `stop`. Of several processes, one at a time asks each
     provider."""
 
+    longest_turn = 3600.0  # lists of many pages, each with a time-out of its own
+
     def __init__(
         self,
         progress: PollProgress,

@@ -109,6 +109,8 @@ def _event(payment: PaymentAtPsp) -> PolledEvent:
         "amount": payment.amount,
         "amount_received": payment.amount_received,
         "currency": payment.currency,
+        "connector": payment.connector,
+        "connector_transaction_id": payment.connector_transaction_id,
         "metadata": {"order_id": payment.order_id} if payment.order_id else None,
     }
     content = {"type": "payment_details", "object": shown}

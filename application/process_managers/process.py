@@ -96,5 +96,7 @@ class ProcessManager(Protocol[Answer]):
 async def load_order(event_log: EventLog, order_id: str) -> UnitOfWork:
     """Load an order, all its transfers, and the pause `look_up_first`. Raises UnknownId."""
     uow = await event_log.load([order_stream(order_id), LOOK_UP_FIRST_STREAM])
-    uow.merge(await event_log.load(uow.order(order_id).transfer_ids()))
+    order = uow.order(order_id)
+    uow.merge(await event_log.load([*order.transfer_ids(), *order.seller_streams()]))
+    uow.mark_moved()
     return uow

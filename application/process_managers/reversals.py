@@ -62,7 +62,12 @@ class ReversalProcess(StripeProcess):
         body = step.body
         assert "stripe_transfer_id" in body, "the step of a reversal has the body of one"
         outcome = await self.gateway.reverse(
-            body["stripe_transfer_id"], body["amount"], body["reason"], step.key, body["metadata"]
+            body["stripe_transfer_id"],
+            body["amount"],
+            body["reason"],
+            step.key,
+            body["metadata"],
+            body.get("currency", ""),
         )
         if isinstance(outcome, Succeeded | Pending):
             return outcome

@@ -102,8 +102,12 @@ class TransferProcess(StripeProcess):
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> TransferAnswer:
         transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
-            found = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
-            ours = [one for one in found if not one.is_foreign(self.ledger_id)]
+            ours = [
+                seen
+                for destination in (transfer.destination, *transfer.former_destinations)
+                for seen in await self.gateway.find_by_our_id(str(transfer.id), destination, since)
+                if not seen.is_foreign(self.ledger_id)
+            ]
             return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
             return unread

@@ -32,16 +32,20 @@ def is_complete(seen: TransferAtStripe) -> bool:
 def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
     """Find our transfers that a transfer at Stripe without our id may belong to.
 
-    Transfer group, destination, currency and amount must agree. Transfers of ours without a Stripe
-    id take precedence; if all have one, the transfer at Stripe is a duplicate for one of them.
+    Transfer group or source, destination, currency and amount must agree: Stripe replaces the group
+    of a transfer with a source. Transfers of ours without a Stripe id take precedence; if all have
+    one, the transfer at Stripe is a duplicate for one of them.
     """
-    seen = listed.transfer
-    marks = (listed.transfer_group, seen.destination, seen.currency)
+    seen, source = listed.transfer, listed.source_transaction
     fits = [
         t
         for t in transfers
-        if (t.transfer_group, t.destination, t.currency) == marks
+        if (t.destination, t.currency) == (seen.destination, seen.currency)
         and seen.amount in (t.amount, t.original)
+        and (
+            t.transfer_group == listed.transfer_group
+            or (source is not None and t.source_transaction == source)
+        )
     ]
     return [t for t in fits if not t.stripe_transfer_id] or fits
 

@@ -31,8 +31,9 @@ class OurRows(Protocol):
         """Map these ids of Stripe's transfers to our transfers that they have paid."""
         ...
 
-    async def alike(self, groups: Collection[str], destinations: Collection[str]) -> Sequence[UUID]:
-        """Find our transfers that a transfer at Stripe without our id may belong to."""
+    async def alike(self, names: Collection[str], destinations: Collection[str]) -> Sequence[UUID]:
+        """Find our transfers that a transfer at Stripe without our id may belong to. `names` are
+        transfer groups and sources."""
         ...
 
     async def ignored(self, finding_ids: Sequence[str]) -> Mapping[str, IgnoredFinding]:

@@ -150,11 +150,16 @@ class ReconciliationReader:
         unmarked = [
             one
             for one, id_ in zip(page, ids, strict=True)
-            if id_ is None and one.transfer_group is not None
+            if id_ is None and (one.transfer_group or one.source_transaction) is not None
         ]
-        groups = {one.transfer_group for one in unmarked if one.transfer_group is not None}
+        names = {
+            name
+            for one in unmarked
+            for name in (one.transfer_group, one.source_transaction)
+            if name is not None
+        }
         maybe = (
-            await self._rows.alike(groups, {one.transfer.destination for one in unmarked})
+            await self._rows.alike(names, {one.transfer.destination for one in unmarked})
             if unmarked
             else []
         )

@@ -29,6 +29,9 @@ from domain.errors import (
     UnknownId,
 )
 
+UNREADABLE = "unreadable"
+"""Stored type of an event without a readable type or mode."""
+
 
 class WebhookAlarm(StrEnum):
     """Kinds of alarms about webhooks."""

@@ -6,7 +6,10 @@ from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
 from application.commands.subjects import subject_of_order
 from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookAlarm
+from domain.dispute import DisputeStatus
 from domain.errors import OtherPayment
+
+_OVER = frozenset({DisputeStatus.CLOSED, DisputeStatus.WON, DisputeStatus.REINSTATED})
 
 
 def refund_of_surplus(
@@ -24,8 +27,13 @@ def refund_of_surplus(
     )
 
 
-def dispute_of_surplus(event: StoredEvent, report: DisputeReport, other: OtherPayment) -> Parked:
-    """Return the result of a dispute of another payment than the order's."""
+def dispute_of_surplus(
+    event: StoredEvent, report: DisputeReport, other: OtherPayment
+) -> Ignored | Parked:
+    """Return the result of a dispute of another payment than the order's. One that is over for the
+    platform concerns no person."""
+    if not _OVER.isdisjoint(report.reported):
+        return Ignored(str(other))
     told = (
         f"Dispute {report.dispute_id!r} of {report.amount} {report.currency} (minor units), to be "
         "answered at the provider,"

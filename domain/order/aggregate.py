@@ -12,11 +12,13 @@ from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
+from domain.currency import require_payable
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import opened
 from domain.identity import order_stream
 from domain.order.facts import (
     CompensationOwed,
+    ConnectorPaymentNamed,
     OrderOpening,
     Paid,
     PaymentNamed,
@@ -30,7 +32,7 @@ from domain.order.facts import (
     Resettled,
 )
 from domain.order.state import AllocatedRefund, OrderState, Share
-from domain.provider_call.psp_objects import name_at_psp
+from domain.provider_call.psp_objects import ConnectorPayment, name_at_psp
 from domain.provider_call.request_body import PaymentBody
 
 TOPIC = "ledger.order"
@@ -45,7 +47,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         """Open the stream of a new order.
 
         Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller
-        has two shares.
+        has two shares, BadMoney when Stripe cannot transfer a share.
         """
         order_id, currency, amount, shares = (
             opening["order_id"],
@@ -60,6 +62,8 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             raise ExceedsOrder(
                 f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency
             )
+        for share in shares:
+            require_payable(share.get("currency", currency), share["amount"])
         if len({share["seller_id"] for share in shares}) != len(shares):
             raise Refused(
                 f"A seller appears twice in order {order_id!r}; expected one share per seller."
@@ -94,12 +98,15 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         source_transaction: str | None,
         source: str,
         now: datetime,
+        connector: ConnectorPayment = ConnectorPayment(),  # noqa: B008 - an immutable NamedTuple
         amount_received: int | None = None,
+        imported: bool = False,
     ) -> bool:
         """Record that the buyer has paid. Returns whether that is new.
 
-        A payment id that is reported only after the payment is recorded too, and then the result is
-        False. Raises ContentDiffers when another payment paid the order.
+        A payment id or connector's payment that is reported only after the payment is recorded too,
+        and then the result is False. `imported`: an older system has made the transfers, so no
+        charge is read for them. Raises ContentDiffers when another payment paid the order.
         """
         known, given = self.payment_id, payment_id
         if known is not None and given is not None and known != given:
@@ -107,21 +114,43 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         if self.paid:
             if known is None and given is not None:
                 self.record(PaymentNamed(**self.next(now), payment_id=given, source=source))
+            self._name_connector_payment(connector, source, now)
             return False
         paid_by, charge = given or known, source_transaction or self.source_transaction
         collected = self.amount if amount_received is None else amount_received
         targets = self.targets_over(collected)
+        reads = charge is None and connector.at_stripe is not None and not imported
         self.record(
             Paid(
                 **self.next(now),
                 payment_id=paid_by,
                 source_transaction=charge,
                 source=source,
+                connector=connector.connector,
+                connector_payment=connector.payment_id,
+                read_charge_at=now if reads else None,
                 amount_received=amount_received,
                 targets=None if targets == self.seller_targets else targets,
             )
         )
         return True
+
+    def _name_connector_payment(
+        self, connector: ConnectorPayment, source: str, now: datetime
+    ) -> None:
+        """Record the connector's payment of a paid order, if its charge is not known without it."""
+        name, known = connector.at_stripe, self.source_transaction or self.connector_payment
+        if name is None or known is not None:
+            return
+        self.record(
+            ConnectorPaymentNamed(
+                **self.next(now),
+                connector=connector.connector,
+                connector_payment=name,
+                source=source,
+                read_charge_at=now,
+            )
+        )
 
     def request_payment(self, now: datetime) -> PaymentBody:
         """Return the body of the request for a payment at the PSP, which is always the same. Raises
@@ -181,14 +210,28 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         known = self.refunds.get(refund_id)
         if known is not None and known.effective:
             return None
-        why = self.objection_to_refund(amount, currency, explicit)
+        decided = self.decided.get(refund_id)
+        if decided is not None and decided.allocation is None:
+            return None  # dismissed: it never takes anything
+        why = (
+            self.objection_to_refund(amount, currency, explicit)
+            if decided is None
+            else self.objection_to_decision(decided, refund_id)
+        )
         if why is not None:
             if refund_id not in self.set_aside:
                 fact = RefundSetAside(
-                    **self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why
+                    **self.next(now),
+                    refund_id=refund_id,
+                    amount=amount,
+                    currency=currency,
+                    why=why,
+                    order_id=self.order_id,
                 )
                 self.record(fact)
             return why
+        if decided is not None:
+            amount, explicit = decided.amount, decided.allocation
         refunds = {
             **self._refunds_without(refund_id),
             refund_id: AllocatedRefund(amount, explicit, True),

@@ -25,8 +25,8 @@ def authority_of(order: Order) -> str | None:
     payment without its provider."""
     if order.authority is not None:
         return order.authority
-    if order.paid_by.startswith(f"{HYPERSWITCH}:"):
-        return HYPERSWITCH
+    if order.paid_by.startswith(f"{HYPERSWITCH}:") or order.connector_payment is not None:
+        return HYPERSWITCH  # only the PSP names its connector's payment
     if order.paid and order.payment_body is not None:
         # the ledger asked the PSP for the payment, under an id of its own, which may look like
         # Stripe's

@@ -6,7 +6,7 @@ Refunds and disputes are divided over the collected amount. It may be more than 
 
 from datetime import datetime
 
-from domain.errors import CollectedDiffers, PaymentVoided, Refused
+from domain.errors import AwaitsPayment, CollectedDiffers, PaymentVoided, Refused
 from domain.order.aggregate import Order
 from domain.order.facts import AmountReceived, PaymentNotCounted
 from domain.order.state import UncountedPayment
@@ -38,6 +38,14 @@ def require_not_voided(order: Order, payment_id: str | None) -> None:
         report.payment_id == named and report.status in VOIDED for report in order.not_counted
     ):
         raise PaymentVoided(order.order_id, named or "")
+
+
+def require_covered(order: Order, refund_id: str, amount: int, currency: str) -> None:
+    """Check that an unpaid order covers a refund. A payment may collect more than was ordered, and
+    tells it only later. Raises AwaitsPayment."""
+    left = order.collected - order.refunded
+    if not order.paid and currency == order.currency and amount > left:
+        raise AwaitsPayment(order.order_id, refund_id, amount, left)
 
 
 def learn_collected(order: Order, amount: int, source: str, now: datetime) -> bool:

@@ -7,7 +7,7 @@ from domain.errors import Refused
 from domain.identity import dispute_cause
 from domain.order.aggregate import Order
 from domain.order.facts import DisputeCounted, DisputeReduced, DisputeRevoked, DisputeSetAside
-from domain.order.state import CountedDispute
+from domain.order.state import CountedDispute, SetAsideDecision
 
 
 def count_dispute(
@@ -20,13 +20,13 @@ def count_dispute(
     known = order.disputes.get(dispute_id)
     if known is not None and known.effective:
         return None
+    decided = order.decided.get(dispute_cause(dispute_id))
+    if decided is not None:
+        return _count_decided(order, dispute_id, amount, currency, decided, now)
     if currency != order.currency:
         why = f"it is in {currency}, the order in {order.currency}"
         if dispute_cause(dispute_id) not in order.set_aside:
-            fact = DisputeSetAside(
-                **order.next(now), dispute_id=dispute_id, amount=amount, currency=currency, why=why
-            )
-            order.record(fact)
+            _set_aside(order, dispute_id, amount, currency, why, now)
         return why
     disputes = {**_without(order, dispute_id), dispute_id: CountedDispute(amount, True)}
     order.record(
@@ -39,6 +39,58 @@ def count_dispute(
         )
     )
     return None
+
+
+def _set_aside(
+    order: Order, dispute_id: str, amount: int, currency: str, why: str, now: datetime
+) -> None:
+    order.record(
+        DisputeSetAside(
+            **order.next(now),
+            dispute_id=dispute_id,
+            amount=amount,
+            currency=currency,
+            why=why,
+            order_id=order.order_id,
+        )
+    )
+
+
+def _count_decided(
+    order: Order,
+    dispute_id: str,
+    amount: int,
+    currency: str,
+    decided: SetAsideDecision,
+    now: datetime,
+) -> str | None:
+    """Divide a dispute as a person has decided; a dismissed one never takes anything."""
+    if decided.allocation is None:
+        return None
+    why = order.objection_to_decision(decided, dispute_cause(dispute_id))
+    if why is not None:
+        _set_aside(order, dispute_id, amount, currency, why, now)
+        return why
+    allocate_dispute(order, dispute_id, decided, now)
+    return None
+
+
+def allocate_dispute(
+    order: Order, dispute_id: str, decided: SetAsideDecision, now: datetime
+) -> None:
+    """Let a dispute take the decided amount from each seller. Recover the shares next."""
+    counted = CountedDispute(decided.amount, True, decided.allocation)
+    disputes = {**_without(order, dispute_id), dispute_id: counted}
+    order.record(
+        DisputeCounted(
+            **order.next(now),
+            dispute_id=dispute_id,
+            amount=decided.amount,
+            counted=order.portions(order.refunds, disputes)[-1].amount,
+            targets=order.targets_for(order.refunds, disputes),
+            explicit=decided.allocation,
+        )
+    )
 
 
 def revoke_dispute(order: Order, dispute_id: str, now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """Facts of an order: registration, payment, refunds, disputes and compensations."""
 
+from datetime import datetime
 from typing import NotRequired, TypedDict
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from domain.order.state import (
     AllocatedRefund,
     CountedDispute,
     OrderState,
+    SetAsideDecision,
     Share,
     UncountedPayment,
 )
@@ -102,12 +104,20 @@ class Paid(Fact):
     reported, so the order's amount counts."""
     targets: dict[str, int] | None = None
     """As in `RefundAllocated`, if refunds before the payment were divided over another amount."""
+    connector: str | None = None
+    """Connector of the PSP, such as `stripe`; None if the report does not name it."""
+    connector_payment: str | None = None
+    """Name of the payment at its connector; behind Stripe the PaymentIntent."""
+    read_charge_at: datetime | None = None
+    """When the charge is read at Stripe. None: the charge is known, or cannot be found there."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.paid, aggregate.paid_by = True, self.source
         aggregate.amount_received = self.amount_received
         if self.targets is not None:
             aggregate.seller_targets = self.targets
+        aggregate.connector_payment = self.connector_payment
+        aggregate.read_charge_at = self.read_charge_at
         aggregate.payment_id, aggregate.source_transaction = (
             self.payment_id,
             self.source_transaction,
@@ -156,6 +166,94 @@ class PaymentNamed(Fact):
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.payment_id = self.payment_id
+
+
+class ConnectorPaymentNamed(Fact):
+    """The connector's name of the payment of a paid order became known, so that its charge can be
+    read."""
+
+    TOPIC = "ledger.order.connector_payment_named"
+    connector: str | None
+    connector_payment: str
+    source: str
+    read_charge_at: datetime
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.connector_payment = self.connector_payment
+        aggregate.read_charge_at, aggregate.charge_reads = self.read_charge_at, 0
+
+
+class ChargeReadDeferred(Fact):
+    """Stripe did not show the charge; it is read again at `read_charge_at`."""
+
+    TOPIC = "ledger.order.charge_read_deferred"
+    connector_payment: str
+    why: str
+    """A value of `DeferralReason`."""
+    detail: str
+    reads: int
+    """Number of reads without a result."""
+    since: datetime
+    """Begin of the time in which the charge could not be read."""
+    read_charge_at: datetime
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.read_charge_at = self.read_charge_at
+        aggregate.charge_reads, aggregate.charge_unread_since = self.reads, self.since
+
+
+class ChargeReadRequested(Fact):
+    """An operator asked the ledger to read the charge again."""
+
+    TOPIC = "ledger.order.charge_read_requested"
+    actor: str
+    reason: str
+    read_charge_at: datetime
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.read_charge_at, aggregate.charge_reads = self.read_charge_at, 0
+        aggregate.charge_unread_since = None
+
+
+class ChargeFound(Fact):
+    """Stripe shows the charge of the payment. It is the source of the sale's transfers, up to its
+    amount."""
+
+    TOPIC = "ledger.order.charge_found"
+    connector_payment: str
+    """The PaymentIntent that leads to the charge, or the charge itself."""
+    charge: str
+    amount: int
+    currency: str
+    settled_amount: int | None
+    """Amount of the charge's balance transaction; None if Stripe does not show it yet."""
+    settled_currency: str | None
+    status: str
+    sourced: int
+    """Number of transfers that are paid from the charge from now on."""
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.source_transaction, aggregate.read_charge_at = self.charge, None
+
+
+class ChargeNotFound(Fact):
+    """The charge of the payment cannot be read at Stripe with our key: the transfers are paid from
+    the platform's balance."""
+
+    TOPIC = "ledger.order.charge_not_found"
+    order_id: str
+    connector_payment: str
+    why: str
+    """`not_readable` (another account or mode, or a key without the permission) or `no_charge`."""
+    detail: str
+    unfunded: int
+    """Number of transfers that waited for the charge, and are sent without it."""
+    amount: int
+    """Their sum, in minor units of `currency`; shares in other currencies are not counted."""
+    currency: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.read_charge_at = None
 
 
 class RefundAllocated(Fact):
@@ -208,9 +306,11 @@ class RefundSetAside(Fact):
     amount: int
     currency: str
     why: str
+    order_id: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[self.refund_id] = self.amount
+        aggregate.decided.pop(self.refund_id, None)
 
 
 class CompensationOwed(Fact):
@@ -244,11 +344,13 @@ class DisputeCounted(Fact):
     amount: int
     counted: int
     targets: dict[str, int]
+    explicit: dict[str, int] | None = None
+    """Amount per seller, if a person has decided it."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True)
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True, self.explicit)
 
 
 class DisputeRevoked(Fact):
@@ -290,9 +392,48 @@ class DisputeSetAside(Fact):
     amount: int
     currency: str
     why: str
+    order_id: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[dispute_cause(self.dispute_id)] = self.amount
+        aggregate.decided.pop(dispute_cause(self.dispute_id), None)
+
+
+class SetAsideDecided(Fact):
+    """A person decided about a refund or dispute that was set aside, or came back in part.
+
+    With `explicit` amounts, the fact that makes it effective follows in the same append. Without
+    them it is dismissed, and never takes anything.
+    """
+
+    TOPIC = "ledger.order.set_aside_decided"
+    order_id: str
+    cause_id: str
+    amount: int
+    """Amount of the order that it counts as."""
+    explicit: dict[str, int] | None
+    """Amount per seller; None: dismissed."""
+    actor: str
+    reason: str
+    remaining: list[str]
+    """Refunds and disputes of the order that still wait for a decision, by cause."""
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.decided[self.cause_id] = SetAsideDecision(self.amount, self.explicit)
+        aggregate.set_aside.pop(self.cause_id, None)
+
+
+class SetAsideEnded(Fact):
+    """A refund or dispute that was set aside needs no decision any more."""
+
+    TOPIC = "ledger.order.set_aside_ended"
+    order_id: str
+    cause_id: str
+    why: str
+    remaining: list[str]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.set_aside.pop(self.cause_id, None)
 
 
 class AuthorityFound(Fact):
@@ -333,6 +474,11 @@ AnyOrderFact = (
     | PaymentNamed
     | AmountReceived
     | PaymentNotCounted
+    | ConnectorPaymentNamed
+    | ChargeReadDeferred
+    | ChargeReadRequested
+    | ChargeFound
+    | ChargeNotFound
     | RefundReserved
     | RefundReleased
     | AuthorityFound
@@ -343,6 +489,8 @@ AnyOrderFact = (
     | DisputeRevoked
     | DisputeReduced
     | DisputeSetAside
+    | SetAsideDecided
+    | SetAsideEnded
     | CompensationOwed
     | Resettled
 )

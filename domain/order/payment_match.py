@@ -5,7 +5,7 @@ Stripe's charge. Names of one kind can be compared. Names of different kinds say
 unknown whether they mean the same payment, and the metadata decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from domain.errors import OtherPayment
@@ -18,7 +18,9 @@ _KINDS = {"pi_": INTENT, "ch_": CHARGE, "py_": CHARGE}
 """Kinds of Stripe's names, by prefix."""
 
 PaymentNames = Mapping[str, str]
-"""The names of one payment, by kind."""
+"""The names of the payment in a report, by kind."""
+KnownNames = frozenset[tuple[str, str]]
+"""The kinds and names of the payment of an order."""
 
 
 class Match(StrEnum):
@@ -41,30 +43,29 @@ def stripe_payment(payment_intent: str | None, charge: str | None) -> PaymentNam
     return {kind: name for kind, name in named.items() if name}
 
 
-def payments_of(order: Order) -> PaymentNames:
+def payments_of(order: Order) -> KnownNames:
     """Return the names of the payment that paid the order, or that the order was registered
     with."""
-    names = dict[str, str]()
+    names = set[tuple[str, str]]()
     if order.source_transaction:
-        names[kind_of(order.source_transaction, CHARGE)] = order.source_transaction
+        names.add((_kind_of(order.source_transaction, CHARGE), order.source_transaction))
     if order.payment_id:
         # the ledger names its payments at the PSP itself, and such a name may look like Stripe's
         at_psp = authority_of(order) == HYPERSWITCH or order.payment_body is not None
-        names[PSP if at_psp else kind_of(order.payment_id, PSP)] = order.payment_id
-    return names
+        names.add((PSP if at_psp else _kind_of(order.payment_id, PSP), order.payment_id))
+    return frozenset(names)
 
 
-def kind_of(name: str, otherwise: str) -> str:
+def _kind_of(name: str, otherwise: str) -> str:
     """Return the kind of a name, by the prefixes that Stripe assigns."""
     return _KINDS.get(name[:3], otherwise)
 
 
-def match(known: PaymentNames, told: PaymentNames) -> Match:
+def match(known: KnownNames, told: PaymentNames) -> Match:
     """Compare two payments by the kinds of names that are known of both."""
-    shared = known.keys() & told.keys()
-    if any(known[kind] == told[kind] for kind in shared):
+    if any(pair in known for pair in told.items()):
         return Match.SAME
-    return Match.OTHER if shared else Match.UNKNOWN
+    return Match.OTHER if any(kind in told for kind, _ in known) else Match.UNKNOWN
 
 
 def require_payment_of(order: Order, told: PaymentNames) -> None:
@@ -74,9 +75,9 @@ def require_payment_of(order: Order, told: PaymentNames) -> None:
     """
     known = payments_of(order)
     if match(known, told) is Match.OTHER:
-        raise OtherPayment(order.order_id, shown(known), shown(told))
+        raise OtherPayment(order.order_id, shown(known), shown(told.items()))
 
 
-def shown(names: PaymentNames) -> str:
+def shown(names: Iterable[tuple[str, str]]) -> str:
     """Return the names of a payment for a sentence."""
-    return " / ".join(names.values())
+    return " / ".join(name for _, name in sorted(names))

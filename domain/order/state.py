@@ -1,13 +1,15 @@
 """State of an order: its fields, and the amounts that follow from them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
 from domain.allocation import Portion, cumulative_targets, targets
+from domain.currency import step
 from domain.fact import Stream
-from domain.identity import dispute_cause, transfer_stream
+from domain.identity import DISPUTE, dispute_cause, seller_account_stream, transfer_stream
 from domain.provider_call.request_body import PaymentBody
 
 
@@ -40,6 +42,17 @@ class CountedDispute(NamedTuple):
 
     amount: int
     effective: bool
+    explicit: dict[str, int] | None = None
+    """Amount per seller, if a person has decided it."""
+
+
+class SetAsideDecision(NamedTuple):
+    """Decision of a person about a refund or dispute that was set aside."""
+
+    amount: int
+    """Amount of the order that it counts as, in minor units of the order's currency."""
+    allocation: dict[str, int] | None
+    """Amount per seller; None: dismissed, so that it never takes anything."""
 
 
 class UncountedPayment(NamedTuple):
@@ -68,6 +81,13 @@ class OrderState(Stream):
         """Amount that was collected, once the payment has told."""
         self.not_counted: set[UncountedPayment] = set()
         """Reports of payments, from before the order was paid, that pay no seller."""
+        self.connector_payment: str | None = None
+        """Name of the payment at the PSP's connector, if the PSP has told it."""
+        self.read_charge_at: datetime | None = None
+        """When the charge is read at Stripe; None once it is known, or cannot be found."""
+        self.charge_reads = 0
+        """Number of reads of the charge without a result."""
+        self.charge_unread_since: datetime | None = None
         self.authority: str | None = None
         """Provider whose reports about refunds and disputes count, if the payment does not
         determine it."""
@@ -78,12 +98,17 @@ class OrderState(Stream):
         fact recorded it."""
         self.set_aside: dict[str, int] = {}
         """Amounts of refunds and disputes that cannot be divided among the sellers, by cause."""
+        self.decided: dict[str, SetAsideDecision] = {}
+        """Decisions of a person, by cause."""
         self.reserved: dict[str, Portion] = {}
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
         self.unverified = False
         """See `SellerTransfer.unverified`."""
+        self.moved: dict[str, str] = {}
+        """Accounts of sellers who have moved since the order was registered. Set during a command,
+        without a fact."""
         self.doubt: str | None = None
         """Why the payment is doubted. If set, transfers of the order that are not sent yet are held
         back, later ones too."""
@@ -102,6 +127,10 @@ class OrderState(Stream):
             else []
         )
         return sales + self.compensations
+
+    def seller_streams(self) -> list[UUID]:
+        """Return the streams that tell whether the order's sellers have moved."""
+        return [seller_account_stream(seller_id) for seller_id in self.shares]
 
     @property
     def collected(self) -> int:
@@ -150,7 +179,9 @@ class OrderState(Stream):
         The part is the amount that the refund or dispute adds to the seller's target.
         """
         portions = self.portions(self.refunds, self.disputes)
-        cumulative = cumulative_targets(self._amounts(), self.collected, portions, self._summed())
+        cumulative = cumulative_targets(
+            self._amounts(), self.collected, portions, self._summed(), self._steps()
+        )
         return {
             cause_id: {seller: target - before[seller] for seller, target in after.items()}
             for cause_id, (before, after) in zip(self.causes, pairwise(cumulative), strict=True)
@@ -173,15 +204,20 @@ class OrderState(Stream):
         left = collected - sum(portion.amount for portion in portions)
         for dispute in disputes.values():
             if dispute.effective:
-                portions.append(Portion(min(dispute.amount, left)))
+                portions.append(Portion(min(dispute.amount, left), dispute.explicit))
                 left -= portions[-1].amount
         return portions
 
     def _targets(self, portions: Sequence[Portion], collected: int) -> dict[str, int]:
-        return targets(self._amounts(), collected, portions, self._summed())
+        return targets(self._amounts(), collected, portions, self._summed(), self._steps())
 
     def _amounts(self) -> dict[str, int]:
         return {seller: share["amount"] for seller, share in self.shares.items()}
+
+    def _steps(self) -> dict[str, int]:
+        """Return the step of the amounts of each seller whose currency Stripe moves in steps."""
+        steps = {seller: step(self.share_currency(seller)) for seller in self.shares}
+        return {seller: size for seller, size in steps.items() if size > 1}
 
     def _summed(self) -> frozenset[str]:
         """Return the sellers whose shares are in the order's currency."""
@@ -224,6 +260,20 @@ class OrderState(Stream):
             self._targets([*effective, *self.reserved.values()], self.collected),
         )
 
+    def objection_to_decision(self, decided: SetAsideDecision, cause_id: str) -> str | None:
+        """Return why a refund or dispute cannot be divided as a person has decided; None if it can.
+
+        A refund counts before all disputes, a dispute after all other causes.
+        """
+        dispute_id = cause_id.removeprefix(DISPUTE)
+        refunds = {name: refund for name, refund in self.refunds.items() if name != cause_id}
+        disputes = {name: one for name, one in self.disputes.items() if name != dispute_id}
+        left = self.amount - sum(refund.amount for refund in refunds.values() if refund.effective)
+        if not 0 <= decided.amount <= left:
+            return f"it counts as {decided.amount}, but {left} of the order is not refunded yet"
+        taken = self.targets_for(refunds, disputes if dispute_id != cause_id else {})
+        return self._objection_to(decided.allocation or {}, self.amount, taken)
+
     def _objection_to(
         self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]
     ) -> str | None:
@@ -235,6 +285,13 @@ class OrderState(Stream):
         ]
         if any(part < 0 for part in explicit.values()):
             return "its allocation names a negative amount"
+        odd = [s for s, size in self._steps().items() if explicit.get(s, 0) % size]
+        if odd:
+            currency = self.share_currency(odd[0])
+            return (
+                f"its allocation takes {explicit[odd[0]]} from {odd[0]!r}, and Stripe moves "
+                f"{currency} in steps of {step(currency)}"
+            )
         if unknown:
             return f"its allocation names {unknown[0]!r}, who has no share in the order"
         if over:

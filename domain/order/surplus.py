@@ -22,6 +22,7 @@ def revoke_surplus_refunds(order: Order, now: datetime) -> list[str]:
     ]
     for refund_id in revoked:
         refund = order.refunds[refund_id]
+        told = shown((refund.payment or {}).items())
         order.revoke_refund(refund_id, now)
         order.record(
             RefundSetAside(
@@ -29,7 +30,7 @@ def revoke_surplus_refunds(order: Order, now: datetime) -> list[str]:
                 refund_id=refund_id,
                 amount=refund.amount,
                 currency=order.currency,
-                why=f"it is a refund of the surplus payment {shown(refund.payment or {})}, but "
+                why=f"it is a refund of the surplus payment {told}, but "
                 f"order {order.order_id!r} was paid by payment {shown(known)}",
             )
         )

@@ -82,6 +82,10 @@ class Rejected:
         """Return whether a sufficient balance would help, by code or by words."""
         return self.code == BALANCE_INSUFFICIENT or self.says_no_funds
 
+    says_source: str | None = None
+    """`used_up` or `currency` if its message claims that the transfer's charge is used up, or that
+    its currency differs: hints that choose the next step after a definite refusal."""
+
 
 @dataclass(frozen=True, slots=True)
 class NotExecuted:

@@ -8,12 +8,30 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 LONGEST_NAME = 30
 """Maximum number of characters. The PSP documents exactly 30 for its ids; its code also takes
 shorter ones."""
 _FITTING = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NAME}}}")
+_STRIPES = re.compile(r"(pi|ch|py)_[A-Za-z0-9_]{1,200}")
 _DERIVED = re.compile(r"tl_[a-z2-7]{27}")
+
+
+class ConnectorPayment(NamedTuple):
+    """The connector of a payment at the PSP, and the name of the payment there."""
+
+    connector: str | None = None
+    """`stripe`, `adyen` and others; None if the PSP does not tell."""
+    payment_id: str | None = None
+    """The PSP's `connector_transaction_id`; behind Stripe the PaymentIntent, `pi_…`."""
+
+    @property
+    def at_stripe(self) -> str | None:
+        """Return the name if it can be a PaymentIntent or a charge of Stripe's, else None."""
+        elsewhere = self.connector is not None and not self.connector.lower().startswith("stripe")
+        named = self.payment_id is not None and _STRIPES.fullmatch(self.payment_id)
+        return self.payment_id if named and not elsewhere else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +45,7 @@ class PaymentAtPsp:
     """`succeeded`, `failed`, `processing`, `requires_…`, `cancelled`, `partially_captured` and
     others; an unknown one is not final."""
     amount_received: int | None = None
+    connector: str | None = None
     connector_transaction_id: str | None = None
     order_id: str | None = None
     """Our id in its metadata."""

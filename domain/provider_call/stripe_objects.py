@@ -35,6 +35,30 @@ class ReversalAtStripe(NamedTuple):
         return not self.taken and self.refusal is None
 
 
+class ChargeAtStripe(NamedTuple):
+    """A charge as Stripe shows it, with its balance transaction as far as that is known. Currencies
+    in upper case."""
+
+    charge_id: str
+    amount: int
+    """Captured amount in minor units of `currency`."""
+    currency: str
+    status: str
+    """`succeeded`, `pending` (an asynchronous method) or `failed`."""
+    settled_amount: int | None = None
+    settled_currency: str | None = None
+    """Currency of the balance transaction: transfers from the charge must have it. None: Stripe
+    does not show it yet."""
+
+    @property
+    def transferable(self) -> tuple[int, str]:
+        """Return the amount and the currency that transfers can have this charge as their source
+        for."""
+        if self.settled_currency is None or self.settled_amount is None:
+            return self.amount, self.currency
+        return self.settled_amount, self.settled_currency
+
+
 class TransferAtStripe(NamedTuple):
     """One transfer as Stripe shows it, with *all* its reversals, newest first."""
 

@@ -13,6 +13,7 @@ from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, Tra
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.external_reversals import record_external
+from domain.seller_transfer.resolutions import tell_owed
 from domain.seller_transfer.reversal_outcome import complete_by
 from domain.seller_transfer.stripe_call import stop
 from domain.seller_transfer.transfer_outcome import complete
@@ -24,9 +25,12 @@ def resolve(
     """Record that the transfer was paid outside Stripe, was written off, or is not owed any more.
 
     `evidence` refers to the record of that. Raises NothingToResolve unless the transfer is
-    permanently failed or waits: for funds, an account, its next attempt, a person, or to be cleared
-    after an import. Raises CallInFlight while a call is under way.
+    permanently failed, has lapsed resolutions, or waits: for funds, an account, its next attempt, a
+    person, or to be cleared after an import. Raises CallInFlight while a call is under way.
     """
+    if transfer.lapsed and transfer.owed is None:
+        _settle_lapsed(transfer, actor, reason, evidence, now)
+        return
     _require_waiting(transfer, now)
     if transfer.uncleared:
         stop(
@@ -59,12 +63,34 @@ def _resolve_unpaid(
     transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
 ) -> None:
     if transfer.settled_outside is not None:
-        raise NothingToResolve(transfer.id, transfer.settled_outside)
+        _collect_outside(transfer, actor, reason, evidence, now)
+        return
     if transfer.amount > 0:
         _resolved(transfer, actor, reason, evidence, now, None)
         return
     transfer.reopen(actor, reason, now)
     _resolved(transfer, actor, reason, evidence, now, TransferStatus.CANCELLED)
+
+
+def _collect_outside(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
+    """Close the oldest reversal of a transfer that was settled outside Stripe itself."""
+    assert transfer.settled_outside is not None
+    if not transfer.queue:
+        raise NothingToResolve(transfer.id, transfer.settled_outside)
+    oldest = transfer.queue[0]
+    _resolved(transfer, actor, reason, evidence, now, None, oldest.reversal_id)
+    tell_owed(transfer, now)
+
+
+def _settle_lapsed(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
+    """Record that nothing is left to decide about resolutions whose causes have disappeared."""
+    for reversal in transfer.lapsed:
+        left = reversal.amount - reversal.lapsed
+        _resolved(transfer, actor, reason, evidence, now, None, reversal.reversal_id, left)
 
 
 def resolve_by_transfer(
@@ -178,6 +204,7 @@ def _resolved(
     now: datetime,
     to: TransferStatus | None,
     reversal_id: str | None = None,
+    reversal_amount: int | None = None,
 ) -> None:
     transfer.record(
         facts.Resolved(
@@ -187,5 +214,6 @@ def _resolved(
             evidence=evidence,
             to=to.value if to is not None else None,
             reversal_id=reversal_id,
+            reversal_amount=reversal_amount,
         )
     )

@@ -7,6 +7,7 @@ from domain.fact import Opening
 from domain.identity import SALE
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
+from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.state import UNSENT, TransferState
 from domain.seller_transfer.transfer_fact import enter
@@ -55,13 +56,16 @@ class Created(Opening):
     amount: int
     currency: str
     transfer_group: str
-    next_retry_at: datetime
+    next_retry_at: datetime | None
     source_transaction: str | None = None
     cause: str = SALE
+    waiting_for: str | None = None
+    """`charge`: the transfer is sent once the charge of its order is known, or cannot be found."""
 
     def apply(self, aggregate: TransferState) -> None:
         _identify(aggregate, self)
         aggregate.operation = Operation(TRANSFER)
+        aggregate.awaits_charge = self.waiting_for == WaitingFor.CHARGE
         aggregate.next_retry_at = self.next_retry_at
         enter(aggregate, TransferStatus.PENDING)
 

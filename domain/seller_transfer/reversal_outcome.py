@@ -395,6 +395,8 @@ def _less_left(
     for external in external_reversals(transfer, seen):
         transfer.record(external_request(transfer, external, now))
         end_external(transfer, external, now)
+    if reversal.refund_id is not None:
+        transfer.shortened.add(reversal.refund_id)
     note = f"{reversal.amount} was asked, {seen.reversible} is left at Stripe."
     transfer.record(
         facts.ReversalRequested(

@@ -18,7 +18,7 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal import Reversal
+from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 US, EXTERNAL = "us", "external"
 """Values of `settled_by`: the ledger made the reversal, or others did."""
@@ -101,8 +101,8 @@ def _transfer_body(transfer: SellerTransfer) -> TransferBody:
             "seller_id": transfer.seller_id,
         },
     )
-    if transfer.source_transaction is not None:
-        body["source_transaction"] = transfer.source_transaction
+    if (source := transfer.source_now) is not None:
+        body["source_transaction"] = source
     return body
 
 
@@ -120,6 +120,7 @@ def _reversal_body(transfer: SellerTransfer, reversal_id: str) -> ReversalBody:
         amount=reversal.amount,
         reason=reversal.reason,
         metadata=metadata,
+        currency=transfer.currency,
     )
 
 
@@ -273,11 +274,18 @@ def end_reversal(
     note: str | None = None,
     request_id: str | None = None,
 ) -> None:
-    """Record that Stripe has reversed `amount` by this reversal. If nothing is left, the reversals
-    that wait are withdrawn."""
+    """Record that Stripe has reversed `amount` by this reversal. Reversals that wait are lowered or
+    withdrawn at once if too little is left for them."""
     total = transfer.amount_reversed + amount
-    if total >= transfer.amount:
-        transfer.empty_queue(now)
+    others = sum(
+        other.amount
+        for other in transfer.reversals.values()
+        if other.reversal_id != reversal.reversal_id
+        and other.state in (ReversalStatus.REQUESTED, ReversalStatus.FAILED)
+    )
+    transfer.fit_queue(transfer.amount - total - others, now)
+    if amount < reversal.amount and reversal.refund_id is not None:
+        transfer.shortened.add(reversal.refund_id)
     ending = facts.Reversed if total >= transfer.amount else facts.PartiallyReversed
     transfer.record(
         ending(

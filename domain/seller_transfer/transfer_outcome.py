@@ -1,6 +1,7 @@
 """Outcomes of `POST /v1/transfers` and of look-ups for a transfer, recorded in the transfer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -14,6 +15,7 @@ from domain.provider_call.steps import LookUp, proves_absence
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.source import decide_source, refuse_source
 from domain.seller_transfer.state import UNSENT
 from domain.seller_transfer.stripe_call import (
     defer_not_done,
@@ -94,6 +96,8 @@ def _record_rejection(
     count, since = operation.retry_count, operation.awaiting_since or now
     if operation.unknown and not outcome.stored:
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
+    elif outcome.says_source is not None and transfer.source_now is not None:
+        _refuse_source(transfer, operation, outcome, now)
     elif outcome.code in ACCOUNT_NOT_READY:
         _fail(transfer, FailureReason.ON_HOLD, outcome, count, None, now, WaitingFor.ACCOUNT)
     elif outcome.lacks_funds and now - since >= policy.funds_deadline:
@@ -107,6 +111,24 @@ def _record_rejection(
         _give_up_unpaid(transfer, FailureReason.REJECTED, outcome, now)
     else:
         _fail(transfer, FailureReason.REJECTED, outcome, count + 1, now + policy.delay(count), now)
+
+
+def _refuse_source(
+    transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime
+) -> None:
+    """Go on without the charge, under the next key: at once if it is used up, else after a person's
+    retry."""
+    currency_differs = outcome.says_source == "currency"
+    reason = FailureReason.SOURCE_CURRENCY if currency_differs else FailureReason.SOURCE_USED_UP
+    # the next epoch even if Stripe has not stored the refusal, since the body changes
+    refused = replace(outcome, stored=True)
+    _fail(transfer, reason, refused, operation.retry_count, now, now)
+    if transfer.status is not TransferStatus.FAILED:
+        return  # refunds that waited have taken all of it
+    if currency_differs:
+        refuse_source(transfer, outcome.message, now)
+    else:
+        decide_source(transfer, None, outcome.message, now)
 
 
 def _fail(

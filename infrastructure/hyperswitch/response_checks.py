@@ -65,6 +65,7 @@ def payment_at_psp(resource: Json) -> PaymentAtPsp:
         currency=_member(resource, "currency", str).upper(),
         status=clean(_member(resource, "status", str)),
         amount_received=_whole(resource, "amount_received"),
+        connector=_text(resource, "connector"),
         connector_transaction_id=_identifier(resource, "connector_transaction_id"),
         order_id=_our_order(resource),
         error_code=_text(resource, "error_code"),

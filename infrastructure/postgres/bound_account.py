@@ -40,6 +40,17 @@ async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
     return bound
 
 
+async def require_binding(pool: Pool, mode: str, account: str | None = None) -> Binding | None:
+    """Compare a bound database with the present key, and bind nothing. Raises WrongBinding."""
+    bound = await binding(pool)
+    if bound is not None:
+        if bound.mode != mode:
+            raise WrongBinding("mode", bound.mode, mode)
+        if account is not None and bound.account not in (None, account):
+            raise WrongBinding("account", str(bound.account), account)
+    return bound
+
+
 async def binding(pool: Pool) -> Binding | None:
     """Return the mode and account that this database belongs to; None before the first start."""
     return next(iter(await fetch_rows(pool, Binding, SQL["identity"])), None)

@@ -18,6 +18,7 @@ from psycopg.rows import args_row
 
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from infrastructure.postgres import json_encoder
+from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Connection, Pool, fetch_one
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
@@ -85,7 +86,7 @@ class EventStore:
         self._writer = GroupCommit(
             database_url, AppendStatement(), group_limit, patience, pool.drain
         )
-        self._pool = pool
+        self._pool, self.alarms = pool, PostgresAlarms(pool)
 
     async def start(self) -> None:
         """Open the writer. Raises psycopg.OperationalError if the database cannot be reached."""

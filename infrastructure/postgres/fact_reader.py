@@ -1,12 +1,17 @@
 """Decoded facts: of one stream, of several streams, and the feed of all."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
+import orjson
+
+from domain.errors import NewerRelease
 from domain.fact import Fact
 from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import FactCodec
 from projections.audit_trail.entries import PositionedFact
+from projections.unknown_fact import UnknownFact
 
 
 class FactReader:
@@ -39,4 +44,20 @@ class FactReader:
         return await self._store.head()
 
     def _decoded(self, recorded: Sequence[RecordedFact]) -> list[PositionedFact]:
-        return [PositionedFact(one.position, one.topic, self._codec.fact(one)) for one in recorded]
+        return [PositionedFact(one.position, one.topic, self._fact(one)) for one in recorded]
+
+    def _fact(self, recorded: RecordedFact) -> Fact:
+        """Decode a fact; one of a newer release is returned as it is stored."""
+        try:
+            return self._codec.fact(recorded)
+        except NewerRelease:
+            content = orjson.loads(recorded.state)
+            at = content.pop("timestamp")
+            content.pop("originator_topic", None)
+            return UnknownFact(
+                originator_id=recorded.originator_id,
+                originator_version=recorded.originator_version,
+                timestamp=datetime.fromisoformat(at["_data_"]),
+                topic=recorded.topic,
+                content=content,
+            )

@@ -28,7 +28,7 @@ import psycopg
 
 from domain.errors import Unavailable
 from infrastructure.postgres.connections import DEMOTED, Connection, connect
-from infrastructure.postgres.writer_health import WriterHealth
+from infrastructure.postgres.writer_health import WriterHealth, sentence_of
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -244,7 +244,7 @@ class GroupCommit(Generic[Item, Answer]):
         await self._disconnect()
         if part.until <= monotonic():
             self.health.failed(error)
-            part.fail(Unavailable(_one_line(error), in_doubt=True))
+            part.fail(Unavailable(sentence_of(error), in_doubt=True))
             return []
         return [GroupPart(part.waiting, in_doubt=True, resent=True)]
 
@@ -282,7 +282,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._refused_until = monotonic() + self._refusal_pause
         self._refusal_pause = min(2 * self._refusal_pause, LONGEST_REFUSAL)
         self.health.failed(error)
-        part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
+        part.fail(Unavailable(sentence_of(error), in_doubt=part.resent))
         return []
 
     async def _refuse(
@@ -314,7 +314,7 @@ class GroupCommit(Generic[Item, Answer]):
             try:
                 self._connection = await connect(self._url)
             except Exception as error:
-                log.warning("no connection to the database: %s", _one_line(error))
+                log.warning("no connection to the database: %s", sentence_of(error))
                 self._fail_expired(part, error)
                 if all(each.answer.done() for each in part.waiting):
                     return None
@@ -326,9 +326,9 @@ class GroupCommit(Generic[Item, Answer]):
         now = monotonic()
         if part.until <= now:
             self.health.failed(error)
-            part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
+            part.fail(Unavailable(sentence_of(error), in_doubt=part.resent))
         while self._queue and self._queue[0].until <= now:
-            self._queue.popleft().fail(Unavailable(_one_line(error)))
+            self._queue.popleft().fail(Unavailable(sentence_of(error)))
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -361,7 +361,3 @@ async def _alive(connection: Connection) -> bool:
     except Exception:
         return False
     return True
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

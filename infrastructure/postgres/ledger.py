@@ -12,14 +12,20 @@ from eventsourcing.persistence import (
     StoredEvent,
     UUIDAsHex,
 )
+from eventsourcing.utils import TopicError
 
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
+from domain.errors import NewerRelease
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
 from infrastructure.postgres.stream_cache import StreamCache
+from infrastructure.postgres.texts import storable
 from projections.registry import FoldedStream, Rows
 
 NO_EXTRAS = CommitExtras()
+NEWER_RELEASE, LEDGER = "newer_release", "ledger"
+"""Kind and subject of the alarm about facts of a newer release. A start of a process clears it; the
+next fact that the release does not know raises it again."""
 
 
 def new_mapper() -> Mapper[UUID]:
@@ -42,13 +48,17 @@ class FactCodec:
         return StoredFact(fact.originator_id, event.originator_version, event.topic, event.state)
 
     def fact(self, recorded: RecordedFact) -> Fact:
+        """Decode a stored fact. Raises NewerRelease."""
         event = StoredEvent(
             originator_id=recorded.originator_id,
             originator_version=recorded.originator_version,
             topic=recorded.topic,
             state=recorded.state,
         )
-        fact = self._mapper.to_domain_event(event)
+        try:
+            fact = self._mapper.to_domain_event(event)
+        except TopicError:
+            raise NewerRelease(recorded.topic) from None
         assert isinstance(fact, Fact), (
             f"{recorded.topic} at position {recorded.position} is no fact of this ledger"
         )
@@ -62,15 +72,19 @@ class PostgresEventLog:
         self._store, self._codec, self._cache = store, FactCodec(), StreamCache()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
-        """Load these streams, and the rows they fold to."""
+        """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""
         recorded = await self._store.load(ids, self._cache.version) if ids else {}
         changed = [stream for stream in ids if not self._continues(stream, recorded)]
         if changed:  # facts were taken away since, or these streams are new
             recorded |= await self._store.load(changed)
         streams: dict[UUID, Stream] = {}
         folded: dict[UUID, FoldedStream] = {}
-        for stream_id, several in recorded.items():
-            streams[stream_id], folded[stream_id] = self._state(stream_id, several)
+        try:
+            for stream_id, several in recorded.items():
+                streams[stream_id], folded[stream_id] = self._state(stream_id, several)
+        except NewerRelease as newer:
+            await self._store.alarms.raise_alarm(NEWER_RELEASE, LEDGER, str(newer))
+            raise
         return UnitOfWork(streams, folded)
 
     def _continues(self, stream_id: UUID, recorded: Mapping[UUID, Sequence[RecordedFact]]) -> bool:
@@ -121,9 +135,10 @@ def _tables(changed: Collection[Rows], extras: CommitExtras) -> dict[str, list[o
     if extras.inbox is not None:
         tables["webhook_inbox"] = [_marked(extras.inbox)]
     if extras.released:
-        tables["released"] = [{"subject": subject} for subject in extras.released]
+        tables["released"] = [{"subject": storable(subject)} for subject in extras.released]
     return tables
 
 
 def _marked(mark: InboxMark) -> Mapping[str, object]:
-    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": mark.reason}
+    reason = storable(mark.reason) if mark.reason is not None else None
+    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": reason}

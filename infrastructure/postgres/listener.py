@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.postgres.connections import Connection, connect
+from infrastructure.postgres.server_checks import is_read_only
 
 Wake = Callable[[], object]
 
@@ -113,6 +114,5 @@ class ReadOnlyServer(psycopg.OperationalError):
 
 
 async def _require_writable(connection: Connection) -> None:
-    row = await (await connection.execute("show transaction_read_only")).fetchone()
-    if row != ("off",):
+    if await is_read_only(connection):
         raise ReadOnlyServer

@@ -10,6 +10,7 @@ from domain.refund.state import Part
 from infrastructure.postgres.connections import Pool, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
 from projections.balances import SellerBalance
+from projections.disputes import DisputeRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
@@ -81,6 +82,11 @@ class ReadModels:
             iter(await fetch_rows(self._pool, RefundRow, SQL["refund"], {"name": name})), None
         )
         return (await self._with_statuses([refund]))[0] if refund is not None else None
+
+    async def dispute(self, dispute_id: str) -> DisputeRow | None:
+        """Return one dispute by the provider's id."""
+        found = await fetch_rows(self._pool, DisputeRow, SQL["dispute"], (dispute_id,))
+        return next(iter(found), None)
 
     async def refunds_of(self, order_id: str) -> list[RefundRow]:
         """List an order's refunds, oldest first; their allocations have the present status of each

@@ -36,9 +36,9 @@ class LedgerRows:
         rows = await fetch_all(self._pool, SQL["paid_by"], (list(stripe_ids),))
         return {row[0]: row[1] for row in rows}
 
-    async def alike(self, groups: Collection[str], destinations: Collection[str]) -> list[UUID]:
+    async def alike(self, names: Collection[str], destinations: Collection[str]) -> list[UUID]:
         """Find our transfers that may belong to transfers at Stripe without an id of ours."""
-        values = {"groups": list(groups), "destinations": list(destinations)}
+        values = {"names": list(names), "destinations": list(destinations)}
         rows = await fetch_all(self._pool, SQL["alike"], values)
         return [row[0] for row in rows]
 

@@ -1,4 +1,4 @@
-"""Work queue: leases on due transfers and refunds, each claimed by one statement.
+"""Work queue: leases on due transfers, refunds and orders, each claimed by one statement.
 
 A lease only avoids double work. The money is protected by the version of the aggregate: of two
 workers that decide about the same transfer or refund, one gets a Conflict before it sends a
@@ -6,7 +6,8 @@ request. A refund also has one name at the PSP.
 
 Sellers take turns: each claim continues after the last seller that the claim before it visited, and
 takes as many transfers of each seller as there is room for. So a seller with 100,000 due refunds
-has one turn like every other seller. Refunds have no sellers: the longest due comes first.
+has one turn like every other seller. Refunds, and orders whose charge is read, have no sellers: the
+longest due comes first.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,33 +31,36 @@ AHEAD = 1_000
 answers to look again soon."""
 STATUSES = {"transferring": b"'pending', 'failed'", "reversing": b"'reversal_pending'"}
 
-WorkTable = Literal["seller_transfers", "refunds"]
+WorkTable = Literal["seller_transfers", "refunds", "orders"]
 
 
-def _of_kind(query: str, refunds: str) -> Mapping[str, bytes]:
+def _of_kind(query: str, refunds: str, orders: str) -> Mapping[str, bytes]:
     """Return the statement for each kind. The statuses are part of its text, or PostgreSQL could
     use no partial index."""
     of_transfers = {
         kind: SQL[query].replace(STATUSES["reversing"], statuses)
         for kind, statuses in STATUSES.items()
     }
-    return {**of_transfers, "refunding": SQL[refunds]}
+    return {**of_transfers, "refunding": SQL[refunds], "funding": SQL[orders]}
 
 
 def _of_table(query: str) -> Mapping[WorkTable, bytes]:
-    of_refunds = (
-        SQL[query].replace(b"seller_transfers", b"refunds").replace(b"transfer_id", b"stream_id")
-    )
-    return {"seller_transfers": SQL[query], "refunds": of_refunds}
+    of_streams = SQL[query].replace(b"transfer_id", b"stream_id")
+    return {
+        "seller_transfers": SQL[query],
+        "refunds": of_streams.replace(b"seller_transfers", b"refunds"),
+        "orders": of_streams.replace(b"seller_transfers", b"orders"),
+    }
 
 
-CLAIM, NEXT_DUE = _of_kind("claim", "claim_refunds"), _of_kind("next_due", "next_due_refund")
+CLAIM = _of_kind("claim", "claim_refunds", "claim_orders")
+NEXT_DUE = _of_kind("next_due", "next_due_refund", "next_due_order")
 HOLD, RENEW, RELEASE = _of_table("hold"), _of_table("renew"), _of_table("release")
 
 
 class PostgresWorkQueue:
     """The port `Work` on one table. Kinds: `transferring` and `reversing` of `seller_transfers`,
-    `refunding` of `refunds`."""
+    `refunding` of `refunds`, `funding` of `orders`."""
 
     def __init__(self, pool: Pool, table: WorkTable = "seller_transfers") -> None:
         self._pool, self._table = pool, table

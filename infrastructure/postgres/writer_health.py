@@ -32,7 +32,7 @@ class WriterHealth:
     def failed(self, error: Exception) -> None:
         """Remember the reason for which nothing is stored, and log it once a minute."""
         self.failed_at = monotonic()
-        self.failure = " ".join(str(error).split()) or type(error).__name__
+        self.failure = sentence_of(error)
         self.disk_full = isinstance(error, psycopg.errors.DiskFull)
         text, at = self._logged
         if text != self.failure or self.failed_at - at > REPEATED_AFTER:
@@ -43,3 +43,9 @@ class WriterHealth:
     def idle_seconds(self) -> float:
         """Return the seconds since the last success."""
         return float("inf") if self.succeeded_at is None else monotonic() - self.succeeded_at
+
+
+def sentence_of(error: Exception) -> str:
+    """Return the error's message as one line, without PostgreSQL's context."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return " ".join((primary or str(error)).split()) or type(error).__name__

@@ -33,6 +33,24 @@ def says_no_funds(message: str) -> bool:
     return _NO_FUNDS.search(message.replace("_", " ")) is not None
 
 
+_SOURCE = re.compile(r"source[ _]?transaction|using this (transaction|charge) as a source", re.I)
+_USED_UP = re.compile(r"exceed|already existing transfers|totaling|remaining|insufficient", re.I)
+_CURRENCY = re.compile(r"currenc(y|ies)", re.I)
+
+
+def claim_about_source(message: str) -> str | None:
+    """Return `used_up` or `currency` if the message claims that about the charge of a transfer.
+
+    Stripe has no error codes for either. Both are read only in a definite refusal, after which no
+    money has moved: a wrong reading pays the seller from the platform's balance, or asks a person.
+    """
+    if _SOURCE.search(message) is None:
+        return None
+    if _USED_UP.search(message) is not None:
+        return "used_up"
+    return "currency" if _CURRENCY.search(message) is not None else None
+
+
 def says_already_reversed(message: str) -> bool:
     """Return whether the message claims that the whole transfer is reversed."""
     return _ALREADY_REVERSED.search(message) is not None

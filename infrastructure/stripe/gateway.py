@@ -1,13 +1,15 @@
 """Gateway to Stripe's transfers and reversals through the official SDK."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
 import stripe
 
 from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
+from domain.currency import to_stripe
 from domain.provider_call.outcome import (
     Failure,
     Hindrance,
@@ -22,7 +24,8 @@ from domain.provider_call.outcome import (
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
+from infrastructure.stripe.charges import charge_of
 from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
@@ -58,9 +61,17 @@ READINGS = 3
 """Number of times that a transfer is read when reversals arrive in the middle of a read."""
 
 
+class Money(NamedTuple):
+    """An amount as the ledger counts it."""
+
+    amount: int
+    currency: str
+
+
 class StripeGateway:
-    """The ports `TransferGateway`, `StripeBooks` and `StripeEvents`. One call of a method sends at
-    most one POST, without retries.
+    """The ports `TransferGateway`, `ChargeReader`, `StripeBooks` and `StripeEvents`.
+
+    One call of a method sends at most one POST, without retries.
 
     Build the gateway in the running event loop that uses it, and close it with `aclose()`.
     """
@@ -121,20 +132,23 @@ class StripeGateway:
         await self.aclose()
 
     async def create(self, body: TransferBody, key: str) -> Outcome:
-        """Create a transfer with the frozen body as it is. Raises ValueError for an unusable key,
-        before sending."""
+        """Create a transfer with the frozen body; only its amount is sent as Stripe counts it.
+        Raises ValueError for an unusable key, before sending."""
         _require_key(key)
 
         async def post() -> Outcome:
+            amount = to_stripe(body["currency"], body["amount"])
             expected = {
                 "object": "transfer",
-                "amount": body["amount"],
+                "amount": amount,
                 "currency": body["currency"].lower(),
                 "destination": body["destination"],
             }
-            params = cast("TransferCreateParams", body)
+            params = cast("TransferCreateParams", {**body, "amount": amount})
             answer = await self._transfers.create_async(params, {"idempotency_key": key})
-            return checked_success(answer, TRANSFER, expected, body["metadata"])
+            return _as_asked(
+                checked_success(answer, TRANSFER, expected, body["metadata"]), body["amount"]
+            )
 
         return await _outcome_of(post)
 
@@ -145,9 +159,10 @@ class StripeGateway:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> ReversalOutcome:
         """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's
-        `description`.
+        `description`. Without `currency`, the amount is sent as it is.
 
         With `amount=None`, a reversal that is already at Stripe (by `reversal_id` in the metadata)
         is the answer, and a fully reversed transfer is a rejection: a repeated call sends no second
@@ -155,23 +170,26 @@ class StripeGateway:
         """
         _require_key(key)
         _require_id(stripe_transfer_id)
-        requested = (
-            await self._amount_left(stripe_transfer_id, metadata) if amount is None else amount
+        money = (
+            await self._money_left(stripe_transfer_id, metadata)
+            if amount is None
+            else Money(amount, currency)
         )
-        if not isinstance(requested, int):
-            return requested
+        if not isinstance(money, Money):
+            return money
 
         async def post() -> ReversalOutcome:
+            at_stripe = to_stripe(money.currency, money.amount)
             expected = {
                 "object": "transfer_reversal",
-                "amount": requested,
+                "amount": at_stripe,
                 "transfer": stripe_transfer_id,
             }
-            params = _reversal_params(requested, reason, metadata)
+            params = _reversal_params(at_stripe, reason, metadata)
             answer = await self._transfers.reversals.create_async(
                 stripe_transfer_id, params, {"idempotency_key": key}
             )
-            return checked_reversal(answer, expected, metadata)
+            return _as_asked(checked_reversal(answer, expected, metadata), money.amount)
 
         return await _outcome_of(post)
 
@@ -225,7 +243,7 @@ class StripeGateway:
         return [
             transfer_at_stripe(resource)
             async for resource in self._sent_to(destination, since)
-            if resource.get("amount") == amount
+            if resource.get("amount") == to_stripe(currency, amount)
             and text_of(resource.get("currency")).upper() == currency
         ]
 
@@ -280,7 +298,21 @@ class StripeGateway:
         if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
-        return await read(self._client.raw_request_async("get", path, **named))
+        resource = await ask(self._client.raw_request_async("get", path, **named))
+        match resource:
+            case Rejected(status=404):  # of any code: the v2 API has other codes than the v1 API
+                raise NotAtStripe(resource.message)
+            case Rejected() | NotExecuted() | Unknown():
+                raise failure_of(resource)
+        return resource
+
+    async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
+        """Return the charge of a payment (port `ChargeReader`)."""
+
+        async def get(path: str, expand: str) -> Mapping[str, object] | Failure:
+            return await ask(self._client.raw_request_async("get", path, expand=[expand]))
+
+        return await charge_of(payment, get)
 
     async def _sent_to(
         self, destination: str, since: datetime
@@ -301,14 +333,14 @@ class StripeGateway:
             return await self._transfers.reversals.list_async(transfer.stripe_transfer_id, params)
 
         reversals = [
-            reversal_at_stripe(resource, transfer.stripe_transfer_id)
+            reversal_at_stripe(resource, transfer.stripe_transfer_id, transfer.currency)
             async for resource in every_item(page)
         ]
         return transfer._replace(reversals=tuple(reversals))
 
-    async def _amount_left(
+    async def _money_left(
         self, stripe_transfer_id: str, metadata: dict[str, str] | None
-    ) -> int | ReversalOutcome:
+    ) -> Money | ReversalOutcome:
         try:
             transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
@@ -329,7 +361,15 @@ class StripeGateway:
                 f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.",
                 False,
             )
-        return left
+        return Money(left, transfer.currency)
+
+
+Answer = TypeVar("Answer", bound=Succeeded | Pending | Rejected | Unknown)
+
+
+def _as_asked(answer: Answer, amount: int) -> Answer:
+    """Return the answer with the amount as the ledger counts it, which agrees with the request."""
+    return replace(answer, amount=amount) if isinstance(answer, Succeeded | Pending) else answer
 
 
 async def _outcome_of(post: Callable[[], Awaitable[T]]) -> T | Failure:

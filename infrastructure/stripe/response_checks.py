@@ -7,6 +7,8 @@ field out.
 from collections.abc import Mapping
 from typing import TypeVar
 
+from domain.currency import from_stripe
+from domain.errors import BadMoney
 from domain.provider_call.outcome import LookUpFailed, Pending, Rejected, Succeeded, Unknown
 from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, TransferAtStripe
 from infrastructure.redaction import clean, storable
@@ -129,12 +131,14 @@ def _is_id(value: object, prefix: str) -> bool:
 def transfer_at_stripe(
     resource: Mapping[str, object], reversals: tuple[ReversalAtStripe, ...] = ()
 ) -> TransferAtStripe:
-    """Read a transfer. Raises LookUpFailed with the name of the wrong field."""
+    """Read a transfer, with its amounts as the ledger counts them. Raises LookUpFailed with the
+    name of the wrong field."""
+    currency = clean(field(resource, "currency", str)).upper()
     return TransferAtStripe(
         stripe_transfer_id=object_id(resource, "transfer", TRANSFER),
-        amount=field(resource, "amount", int),
-        amount_reversed=field(resource, "amount_reversed", int),
-        currency=storable(field(resource, "currency", str)).upper(),
+        amount=_minor_units(resource, "amount", currency),
+        amount_reversed=_minor_units(resource, "amount_reversed", currency),
+        currency=currency,
         destination=storable(field(resource, "destination", str)),
         transfer_id=our_metadata(resource, "transfer_id"),
         reversals=reversals,
@@ -142,8 +146,11 @@ def transfer_at_stripe(
     )
 
 
-def reversal_at_stripe(resource: Mapping[str, object], stripe_transfer_id: str) -> ReversalAtStripe:
-    """Read a reversal of that transfer. Raises LookUpFailed with the name of the wrong field."""
+def reversal_at_stripe(
+    resource: Mapping[str, object], stripe_transfer_id: str, currency: str
+) -> ReversalAtStripe:
+    """Read a reversal of that transfer, with its amount as the ledger counts it. Raises
+    LookUpFailed with the name of the wrong field."""
     if field(resource, "transfer", str) != stripe_transfer_id:
         raise LookUpFailed(
             f"Stripe listed a reversal of {resource['transfer']!r} among those of "
@@ -152,13 +159,20 @@ def reversal_at_stripe(resource: Mapping[str, object], stripe_transfer_id: str) 
     source = resource.get("source_refund")
     return ReversalAtStripe(
         stripe_reversal_id=object_id(resource, "transfer_reversal", REVERSAL),
-        amount=field(resource, "amount", int),
+        amount=_minor_units(resource, "amount", currency),
         reversal_id=our_metadata(resource, "reversal_id"),
         source_refund=storable(source) if isinstance(source, str) else None,
         refund_id=our_metadata(resource, "refund_id"),
         status=status_of(resource),
         refusal=_refusal(resource),
     )
+
+
+def _minor_units(resource: Mapping[str, object], name: str, currency: str) -> int:
+    try:
+        return from_stripe(currency, field(resource, name, int))
+    except BadMoney as fraction:
+        raise LookUpFailed(f"Stripe's answer has an unusable {name}: {fraction}") from None
 
 
 def object_id(resource: Mapping[str, object], kind: str, prefix: str) -> str:

@@ -51,13 +51,18 @@ def _listed(resource: Mapping[str, object]) -> ListedTransfer:
     transfer = transfer_at_stripe(resource)
     newest = resource.get("reversals")
     items = items_of(newest) if isinstance(newest, Mapping) else []
-    reversals = tuple(reversal_at_stripe(item, transfer.stripe_transfer_id) for item in items)
+    reversals = tuple(
+        reversal_at_stripe(item, transfer.stripe_transfer_id, transfer.currency) for item in items
+    )
     created_at = datetime.fromtimestamp(field(resource, "created", int), UTC)
-    group = resource.get("transfer_group")
-    named = storable(group) if isinstance(group, str) and group else None
     return ListedTransfer(
         transfer._replace(reversals=reversals),
         created_at,
         our_metadata(resource, "order_id"),
-        named,
+        _name(resource.get("transfer_group")),
+        _name(resource.get("source_transaction")),
     )
+
+
+def _name(value: object) -> str | None:
+    return storable(value) if isinstance(value, str) and value else None

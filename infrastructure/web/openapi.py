@@ -39,6 +39,9 @@ PATH_PARAMETERS: Mapping[str, Json] = {
     "order_id": {"type": "string", "pattern": ID_PATTERN},
     "refund_id": {"type": "string", "pattern": ID_PATTERN},
     "seller_id": {"type": "string", "pattern": ID_PATTERN},
+    "dispute_id": {"type": "string", "pattern": ID_PATTERN},
+    "finding_id": {"type": "string", "pattern": ID_PATTERN},
+    "inbox_id": {"type": "string", "pattern": r"^[0-9]{1,18}$"},
 }
 PROBLEM: Json = {
     "type": "object",

@@ -55,7 +55,9 @@ KINDS: Mapping[str, ProblemKind] = {
     "contradiction": ProblemKind(409, "Contradicts what is recorded"),
     "call_in_flight": ProblemKind(409, "A call to Stripe is in progress"),
     "nothing_to_retry": ProblemKind(409, "Nothing to retry"),
+    "nothing_to_read": ProblemKind(409, "Nothing to read"),
     "nothing_to_resolve": ProblemKind(409, "Nothing to resolve"),
+    "nothing_to_decide": ProblemKind(409, "Nothing to decide"),
     "evidence_differs": ProblemKind(409, "The evidence does not fit"),
     "illegal_transition": ProblemKind(409, "The life cycle forbids it"),
     "psp_not_configured": ProblemKind(409, "No payment provider is configured"),
@@ -72,6 +74,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "stripe_silent": ProblemKind(503, "Stripe did not answer"),
     "psp_silent": ProblemKind(503, "The payment provider did not answer"),
     "database_unavailable": ProblemKind(503, "The database cannot answer now"),
+    "newer_release": ProblemKind(503, "A newer release is needed"),
     "conflict": ProblemKind(503, "Too many writers at once"),
 }
 

@@ -37,6 +37,7 @@ class Transfer:
     waiting_for: str | None
     last_error: str | None
     refund_id: str | None
+    source_transaction: str | None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -95,6 +96,61 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute between a buyer and the platform."""
+
+    dispute_id: str
+    provider: str
+    order_id: str
+    amount: int
+    currency: str
+    status: str
+    reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWebhook:
+    """A webhook in the inbox. `body` is the text as received; empty once it was removed after
+    INBOX_RETENTION."""
+
+    inbox_id: int
+    provider: str
+    event_id: str
+    event_type: str
+    received_at: datetime
+    status: str
+    reason: str | None
+    subject: str | None
+    attempts: int
+    due_at: datetime | None
+    handled_at: datetime | None
+    position: int | None
+    source: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class SellerDestination:
+    """A seller's new account. `redirected`: transfers that go to it now; `in_call`: transfers whose
+    open call has its outcome first, so that the call should be repeated."""
+
+    seller_id: str
+    destination: str
+    redirected: int
+    in_call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference from Stripe's books, and the last decision about it."""
+
+    finding_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class Payment:
     """The buyer's payment at the payment provider. The buyer's browser pays with `client_secret`;
     show it to no other party."""
@@ -120,6 +176,7 @@ class Order:
     status: str
     payment_id: str | None
     source_transaction: str | None
+    connector_payment: str | None
     shares: Sequence[Share]
     transfers: Sequence[Transfer]
     refunds: Sequence[Refund]

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain.order import facts as order_facts
 from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
-from projections.sentences.text import begin, cause, clause, money
+from projections.sentences.text import at, begin, cause, clause, money
 
 
 def sentence(fact: AnyOrderFact, currency: str | None) -> str:
@@ -39,7 +39,34 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
             return (
                 f"The buyer paid{received}{payment}, as {fact.source!r} reports; the sellers' "
-                "transfers are created."
+                f"transfers are created{_funded(fact)}."
+            )
+        case order_facts.ConnectorPaymentNamed():
+            return (
+                f"The payment is {fact.connector_payment!r} at its connector, as {fact.source!r} "
+                "reports; its charge is read at Stripe next."
+            )
+        case order_facts.ChargeReadDeferred():
+            return (
+                f"The charge of payment {fact.connector_payment!r} could not be read at Stripe "
+                f"({clause(fact.detail)}); it is read again at {at(fact.read_charge_at)}."
+            )
+        case order_facts.ChargeReadRequested():
+            return (
+                f"{fact.actor!r} asks the ledger to read the charge of the payment again "
+                f"({clause(fact.reason)}); it is read next."
+            )
+        case order_facts.ChargeFound():
+            return (
+                f"Stripe shows the charge {fact.charge!r} of {money(fact.amount, fact.currency)}"
+                f"{_settled(fact)} for payment {fact.connector_payment!r}, with the status "
+                f"{fact.status!r}; it is the source of {_number(fact.sourced, 'transfer')}."
+            )
+        case order_facts.ChargeNotFound():
+            return (
+                f"The charge of payment {fact.connector_payment!r} cannot be read at Stripe "
+                f"({clause(fact.detail)}); {_number(fact.unfunded, 'transfer')} that waited for it "
+                "will be paid from the platform's balance."
             )
         case order_facts.AmountReceived():
             received = money(fact.amount_received, currency)
@@ -121,6 +148,10 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"because {fact.why}; "
                 "an operator has to decide."
             )
+        case order_facts.SetAsideDecided():
+            return _decided(fact, currency)
+        case order_facts.SetAsideEnded():
+            return f"{begin(cause(fact.cause_id))} needs no decision any more, because {fact.why}."
         case order_facts.CompensationOwed():
             amount = money(fact.amount, None)  # in the currency of the transfer
             return (
@@ -135,6 +166,41 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case _:
             assert_never(fact)
+
+
+def _decided(fact: order_facts.SetAsideDecided, currency: str | None) -> str:
+    by = f"{fact.actor!r} decided {cause(fact.cause_id)}, because {clause(fact.reason)!r}"
+    if fact.explicit is None:
+        return f"{by}: it is dismissed, and takes nothing from the sellers."
+    parts = ", ".join(
+        f"{money(amount, None)} from {seller!r}" for seller, amount in fact.explicit.items()
+    )
+    takes = f"{parts} (in the currency of each share)" if parts else "nothing from the sellers"
+    return f"{by}: it counts as {money(fact.amount, currency)}, and takes {takes}."
+
+
+def _funded(fact: order_facts.Paid) -> str:
+    if fact.read_charge_at is not None:
+        return f", and the charge of payment {fact.connector_payment!r} is read at Stripe first"
+    if fact.source_transaction is not None:
+        return f" with the charge {fact.source_transaction!r} as their source"
+    if fact.connector is not None or fact.connector_payment is not None:
+        named = fact.connector_payment or "no payment"
+        return (
+            f" without a source, since the connector {fact.connector or 'unknown'!r} names "
+            f"{named!r}, which is no payment at Stripe"
+        )
+    return ""
+
+
+def _settled(fact: order_facts.ChargeFound) -> str:
+    if fact.settled_amount is None or fact.settled_currency in (None, fact.currency):
+        return ""
+    return f", settled as {money(fact.settled_amount, fact.settled_currency)},"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _targets(targets: dict[str, int]) -> str:

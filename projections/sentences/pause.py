@@ -5,7 +5,12 @@ from typing import assert_never
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, AnyPauseFact, Installed, Paused, Resumed
 from projections.sentences.text import clause
 
-_CALLS = {"transferring": "transfers", "reversing": "reversals", "refunding": "refunds"}
+_CALLS = {
+    "transferring": "transfers",
+    "reversing": "reversals",
+    "refunding": "refunds",
+    "funding": "reads of charges",
+}
 """Names of the kinds of work."""
 
 

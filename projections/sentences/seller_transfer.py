@@ -9,6 +9,7 @@ from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from projections.sentences import resolution
 from projections.sentences.text import aside, at, begin, cause, clause, money
 
 _UNTIL: dict[str, str] = {
@@ -53,6 +54,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return _failed(fact)
         case facts.AttemptDeferred():
             return _deferred(fact)
+        case facts.SourceDecided():
+            return _source_decided(fact)
         case facts.AmountReduced():
             return _reduced(fact, currency)
         case facts.Cancelled():
@@ -76,6 +79,14 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             )
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return resolution.sentence(fact, currency)
+        case facts.Redirected():
+            return (
+                f"{fact.actor!r} moves the seller from account {fact.former!r} to "
+                f"{fact.destination!r}, because {clause(fact.reason)!r}; the transfer goes to the "
+                f"new account{', and is due now' if fact.due_now else ''}."
+            )
         case facts.HeldBack():
             return _held_back(fact)
         case facts.RetryRequested():
@@ -117,7 +128,21 @@ def _created(fact: facts.Created) -> str:
             f"Seller {fact.seller_id!r} is to be given back {amount} of order {fact.order_id!r}, "
             "taken for a revoked cause"
         )
+    if fact.next_retry_at is None:
+        return (
+            f"{why}; the transfer to {fact.destination!r} waits until the charge of the payment is "
+            "read at Stripe."
+        )
     return f"{why}; the transfer to {fact.destination!r} is due at {at(fact.next_retry_at)}."
+
+
+def _source_decided(fact: facts.SourceDecided) -> str:
+    due = f"it is due at {at(fact.next_retry_at)}" if fact.next_retry_at else "its due time stays"
+    if fact.source_transaction is None:
+        return (
+            f"The transfer is to be paid from the platform's balance ({clause(fact.why)}); {due}."
+        )
+    return f"The charge {fact.source_transaction!r} is to fund the transfer; {due}."
 
 
 def _imported(fact: facts.Imported) -> str:

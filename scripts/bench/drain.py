@@ -64,6 +64,7 @@ class SleepingGateway:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> Outcome:
         await asyncio.sleep(CALL)
         self._made += 1

@@ -66,7 +66,7 @@ async def run_backfill(settings: Settings, apply: bool, review: Path | None, as_
     with _review_file(
         review
     ) as file:  # opened first, so that a path that is not writable stops the run before it records
-        async with running(settings, loops=False) as service:
+        async with running(settings, loops=False, writes=True) as service:
             missing = RowsWithoutStripeId(service.pool)
             historical = await missing.historical()
             log.info("historical completed transfers without a Stripe id", count=historical)

@@ -42,7 +42,7 @@ async def import_(
     read.
     """
     rows = source_of(source, table, renamed or [])
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=not dry_run) as storage:
         report = await _run(storage, rows, store=False)
         if not (dry_run or report.bad):
             report = await _run(storage, rows, store=True)

@@ -1,15 +1,27 @@
 """Received webhooks: list them, handle one again, and fetch those that never arrived."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from domain.errors import UnknownId
+from domain.identity import webhook_stream
 from infrastructure.bootstrap import running, stored
+from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import InboxRow
 from infrastructure.runtime import poller_of, unasked
 from projections.audit_trail.payload import instant
+from projections.registry import sentence
 from scripts.commands.command import command, new_app
-from scripts.commands.options import AsJson, read_settings, require_one_of
+from scripts.commands.options import (
+    Actor,
+    AsJson,
+    Reason,
+    read_settings,
+    require_one_of,
+    require_text,
+)
 from scripts.commands.output import print_json, print_line, print_table
 from scripts.exit_codes import FOUND, fail
 
@@ -17,7 +29,9 @@ COLUMNS = (
     "id", "provider", "event", "type", "received", "by", "status", "attempts", "waits for",
     "reason",
 )  # fmt: skip
-STATUSES = ("stored", "done", "ignored", "parked", "dead")
+STATUSES = ("stored", "done", "ignored", "parked", "dead", "discarded")
+
+InboxId = Annotated[int, typer.Argument(metavar="INBOX_ID", min=1)]
 
 app = new_app(__doc__)
 
@@ -25,7 +39,7 @@ app = new_app(__doc__)
 @command(app, "transfer-ledger inbox list --status parked", "list")
 async def list_webhooks(
     status: Annotated[
-        str | None, typer.Option(help="stored, done, ignored, parked or dead")
+        str | None, typer.Option(help="stored, done, ignored, parked, dead or discarded")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
@@ -47,16 +61,51 @@ def _cells(row: InboxRow) -> tuple[object, ...]:
 
 
 @command(app, "transfer-ledger inbox replay 42")
-async def replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min=1)]) -> None:
+async def replay(inbox_id: InboxId) -> None:
     """Handle a webhook again from the start. Effects that it has had already are not repeated."""
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         replayed = await storage.inbox.replay(inbox_id)
     if not replayed:
         fail(
-            f"Webhook {inbox_id} does not exist or is being handled now; see `transfer-ledger "
-            "inbox list`."
+            f"Webhook {inbox_id} does not exist, is being handled now, or has no body any more; "
+            "see `transfer-ledger inbox show`."
         )
     print_line(f"Webhook {inbox_id} is due now; a running process handles it.")
+
+
+@command(app, "transfer-ledger inbox show 42")
+async def show(inbox_id: InboxId, as_json: AsJson = False) -> None:
+    """Show a webhook: its body, why it waits, its attempts, and the decisions about it."""
+    async with stored(read_settings()) as storage:
+        row, body = await storage.inbox.one(inbox_id), await storage.inbox.body(inbox_id) or b""
+        if row is None:
+            raise UnknownId("webhook", str(inbox_id))
+        facts = FactReader(storage.store)
+        decided = await facts.of(webhook_stream(row.provider, row.event_id))
+    text = body.decode(errors="replace")
+    told = [f"{instant(one.fact.timestamp)}  {sentence(one.fact)}" for one in decided]
+    if as_json:
+        print_json([row._asdict() | {"body": text, "decisions": told}])
+        return
+    for name, value in row._asdict().items():
+        if value is not None:
+            typer.echo(f"{name}: {instant(value) if isinstance(value, datetime) else value}")
+    for line in told:
+        typer.echo(line)
+    typer.echo(text or "The body was removed after INBOX_RETENTION.")
+
+
+@command(app, "transfer-ledger inbox discard 42 --actor mia --reason 'a test of the PSP'")
+async def discard(inbox_id: InboxId, actor: Actor, reason: Reason, as_json: AsJson = False) -> None:
+    """Decide that a webhook is not handled. Its alarms end; the same event later is a duplicate."""
+    require_text(actor=actor, reason=reason)
+    async with stored(read_settings()) as storage:
+        news = await storage.commands.inbox.discard(inbox_id, actor, reason)
+    if as_json:
+        print_json([{"inbox_id": inbox_id, "status": "discarded", "news": news}])
+        return
+    again = "is discarded; `inbox replay` handles it after all" if news else "was discarded before"
+    typer.echo(f"Webhook {inbox_id} {again}.")
 
 
 @command(app, "transfer-ledger inbox poll")
@@ -64,7 +113,7 @@ async def poll(as_json: AsJson = False) -> int:
     """Ask the providers now for webhooks that never arrived, and store those; exit 1 when a
     provider does not answer."""
     settings = read_settings()
-    async with running(settings, loops=False) as service:
+    async with running(settings, loops=False, writes=True) as service:
         poller = poller_of(service)
         rounds = [
             found

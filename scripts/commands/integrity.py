@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from infrastructure.bootstrap import database
+from infrastructure.bootstrap import checked_database
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.rebuild import Rebuilt, rehearse
 from infrastructure.postgres.integrity.rebuild import rebuild as rebuild_database
@@ -47,7 +47,7 @@ def verify(
     """Check the hash chain, the read models and the invariants; exit 1 when a check fails."""
     key = read_key(_content(key_file)) if key_file else None
     known = [read_seal(_content(file)) for file in seals or []]
-    with database(read_settings()) as url, _progress("checking") as on_progress:
+    with checked_database(read_settings()) as url, _progress("checking") as on_progress:
         verified = verify_database(url, known, key, on_progress)
     if as_json:
         typer.echo(json.dumps(_verified(verified), indent=2))
@@ -70,7 +70,7 @@ def rebuild(
 ) -> int:
     """Recompute read models from the facts while the ledger runs, and list the repaired rows."""
     chosen = _chosen(tables or [])
-    with database(read_settings()) as url, _progress("folding facts") as on_progress:
+    with checked_database(read_settings()) as url, _progress("folding facts") as on_progress:
         result = (rehearse if dry_run else rebuild_database)(url, chosen, on_progress)
     if as_json:
         typer.echo(json.dumps(_rebuilt(result, dry_run), indent=2))
@@ -89,7 +89,7 @@ def seal(
     """Write the head of the hash chain as JSON. Keep it out of reach of every account that can
     write to the database."""
     key = read_key(_content(key_file)) if key_file else None
-    with database(read_settings()) as url, connect_blocking(url) as connection:
+    with checked_database(read_settings()) as url, connect_blocking(url) as connection:
         made = seal_database(connection)
     content = (made if key is None else made.signed(key)).to_json()
     if out is None:

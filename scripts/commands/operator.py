@@ -1,4 +1,4 @@
-"""Commands of an operator: `retry`, `resolve`, `pause` and `resume`."""
+"""Commands of an operator: `retry`, `resolve`, `read-charge`, `pause` and `resume`."""
 
 from typing import Annotated
 
@@ -20,7 +20,8 @@ from scripts.exit_codes import fail
 
 Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
 KindOfWork = Annotated[
-    str | None, typer.Option("--work", help="Only this work: transferring, reversing or refunding.")
+    str | None,
+    typer.Option("--work", help="Only this work: transferring, reversing, refunding or funding."),
 ]
 
 app = new_app()
@@ -31,7 +32,7 @@ async def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
     """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running
     worker sends it."""
     require_text(actor=actor, reason=reason)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         await storage.commands.operator.retry(transfer_id, actor, reason)
     print_line(f"Transfer {transfer_id} is due now; a running worker sends it.")
 
@@ -58,11 +59,27 @@ async def resolve(
     """Record the end of a permanently failed or held transfer. Nothing is sent; a Stripe object is
     recorded if it fits."""
     require_text(actor=actor, reason=reason, evidence=evidence)
-    async with running(read_settings(), loops=False) as service:
+    async with running(read_settings(), loops=False, writes=True) as service:
         await service.commands.operator.resolve(
             service.gateway, transfer_id, actor, reason, evidence
         )
     print_line(f"Transfer {transfer_id} is resolved.")
+
+
+@command(
+    app,
+    "transfer-ledger read-charge o_17 --actor mia --reason 'the key may read payments now'",
+    name="read-charge",
+)
+async def read_charge(
+    order_id: Annotated[str, typer.Argument(help="The order's id.")], actor: Actor, reason: Reason
+) -> None:
+    """Read the charge of a paid order at Stripe again. A running worker reads it, and sends unsent
+    transfers from it."""
+    require_text(actor=actor, reason=reason)
+    async with stored(read_settings()) as storage:
+        await storage.commands.orders.read_charge(order_id, actor, reason)
+    typer.echo(f"The charge of order {order_id} is read again; a running worker reads it.")
 
 
 @command(app, "transfer-ledger pause --seller s_17 --actor mia --reason 'account under review'")
@@ -76,7 +93,7 @@ async def pause(
     """
     require_text(actor=actor, reason=reason)
     scope = _scope(seller, work)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.pause(scope, actor, reason)
     print_line(
         f"{scope} is paused; `transfer-ledger resume` ends it."
@@ -102,7 +119,7 @@ async def resume(
     """End a pause."""
     require_text(actor=actor, reason=reason)
     scope = _scope(seller, work, look_up_first)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.resume(scope, actor, reason)
     print_line(f"{scope} goes on." if new else f"{scope} was not paused.")
 

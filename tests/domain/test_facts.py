@@ -13,24 +13,29 @@ from domain.fact import opened
 from domain.finding import AnyFindingFact
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
+from domain.order import charge
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.collected import correct_collected
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
 from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentNotCounted, PaymentRequested
 from domain.order.recovery import doubt
+from domain.order.set_aside import decide, end_set_aside
 from domain.order.state import Share, UncountedPayment
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.provider_call.outcome import Succeeded
+from domain.provider_call.psp_objects import ConnectorPayment
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import PaymentBody
 from domain.provider_call.steps import LookUp, Rest
+from domain.provider_call.stripe_objects import ChargeAtStripe
 from domain.refund.aggregate import Refund
 from domain.refund.facts import AnyRefundFact
 from domain.refund.state import Part
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.facts import AnyTransferFact, Cancelled
-from tests.support.domain_story import Answers, FactStorage, Sale, StateOf, Story, imported
+from tests.support.domain_story import POLICY, Answers, FactStorage, Sale, StateOf, Story, imported
 from tests.support.streams import ImportedColumns
 
 S = TransferStatus
@@ -189,6 +194,10 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     story.is_refunded("r1", 10, {"ada": 10})
     story.is_refunded("r2", 30)
     story.is_refunded("r3", 1_000)
+    story.is_refunded("r5", 1_000)
+    decide(story.order, "r3", {"bob": 5}, 5, ("mia", "agreed"), story.now)
+    story.is_refunded("r3", 1_000)
+    end_set_aside(story.order, "r5", "the refund has failed", story.now)
     story.all_go_through()
     story.is_revoked("r2")
     story.is_refunded("r2", 30)
@@ -216,6 +225,13 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
         )
     )
     assert correct_collected(story.order, 120, "api", story.now)
+    story.order.source_transaction = None  # the story's payment came with its charge
+    story.order.pay(None, None, "api", story.now, ConnectorPayment("stripe", "pi_1"))
+    charge.defer(story.order, DeferralReason.PENDING, "no charge yet", story.now, POLICY)
+    charge.lose(story.order, story.transfers, "no_charge", "no charge", story.now)
+    charge.request_read(story.order, "ops", "there is one now", story.now)
+    seen = ChargeAtStripe("ch_1", 100, "EUR", "pending", 100, "EUR")
+    charge.find(story.order, story.transfers, seen, story.now)
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)

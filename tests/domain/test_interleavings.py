@@ -23,6 +23,7 @@ from domain.errors import CallInFlight, NothingToResolve, NothingToRetry
 from domain.fact import Fact, Stream
 from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
+from domain.order import charge
 from domain.order.aggregate import Order
 from domain.order.disputes import count_dispute, revoke_dispute
 from domain.order.recovery import doubt, pay_sellers, recover_shares
@@ -35,11 +36,16 @@ from domain.provider_call.outcome import (
     Succeeded,
     Unknown,
 )
+from domain.provider_call.psp_objects import ConnectorPayment
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import RefundBody, ReversalBody, TransferBody
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send
-from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import (
+    ChargeAtStripe,
+    ReversalAtStripe,
+    TransferAtStripe,
+)
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.external_reversals import record_external
@@ -146,6 +152,8 @@ class SmallStripe:
         if fate in ("funds", "on hold", "refused"):
             code = {"funds": "balance_insufficient", "on hold": "account_invalid"}.get(fate)
             return Rejected(400, code, fate, stored=True)
+        if fate in SOURCE and "source_transaction" in call.body:
+            return Rejected(400, None, fate, stored=True, says_source=SOURCE[fate])
         if fate == "500 undone":
             return Unknown("http_500", "stored", 500)
         done = self._execute(call)
@@ -191,6 +199,8 @@ class SmallStripe:
         return sum(reversal.amount for reversal in reversals if reversal.reversal_id is None)
 
 
+SOURCE = {"used up": "used_up", "currency": "currency"}
+"""Refusals of a charge; a call without a charge goes through."""
 HINDRANCES = {
     "401": Hindrance.UNAUTHORIZED,
     "429": Hindrance.RATE_LIMITED,
@@ -218,6 +228,8 @@ ARRIVALS = (
     "invalid",
     "500 undone",
     "500 done",
+    "used up",
+    "currency",
     *HINDRANCES,
 )
 TIMES = [timedelta(seconds=s) for s in (1, 12, 12, 12, 35, 35)] + [
@@ -226,6 +238,7 @@ TIMES = [timedelta(seconds=s) for s in (1, 12, 12, 12, 35, 35)] + [
 WEIGHTS = {
     "time passes": 4,
     "orders": 3,
+    "charges": 2,
     "begins": 8,
     "arrives": 8,
     "answers": 8,
@@ -301,7 +314,10 @@ class World:
         """Return the possible next events, by kind."""
         kinds: dict[str, list[PossibleEvent]] = {
             "time passes": [(f"{time}", partial(self.passes, time)) for time in TIMES],
-            "orders": [("paid", self.is_paid)] if not self.order.paid else [],
+            "orders": [("paid", self.is_paid), ("told by the API", partial(self.is_paid, None))]
+            if not self.order.paid
+            else [],
+            "charges": [*self._charges()],
             "refunds": [self._refund(refund) for refund in REFUNDS if self.turns[refund] < TURNS],
             "disputes": [
                 self._dispute(dispute) for dispute in DISPUTES if self.turns[dispute] < TURNS
@@ -358,6 +374,19 @@ class World:
             "external": [*self._external_events()] if self.external else [],
         }
         return {kind: things for kind, things in kinds.items() if things}
+
+    def _charges(self) -> Iterator[PossibleEvent]:
+        """List the answers about the charge; without one the PSP or an operator may still ask for
+        it."""
+        order = self.order
+        if order.read_charge_at is not None:
+            for amount in (ORDER, SHARES["ada"], SHARES["bob"]):
+                yield f"charge of {amount}", partial(self.has_charge, amount)
+            yield "charge in USD", partial(self.has_charge, ORDER, "USD")
+            yield "no charge", self.has_no_charge
+        elif order.paid and order.source_transaction is None:
+            named = order.connector_payment is not None
+            yield "charge wanted", self.asks_for_charge if named else self.is_named
 
     def _refund(self, refund_id: str) -> PossibleEvent:
         if refund_id in self.effective:
@@ -421,9 +450,27 @@ class World:
 
     # orders and refunds, as the use cases do it
 
-    def is_paid(self) -> None:
-        self.order.pay("pay-1", "ch_1", "api", self.now)
+    def is_paid(self, payment: str | None = "pi_1") -> None:
+        connector = ConnectorPayment("stripe" if payment is not None else None, payment)
+        self.order.pay("pay-1", None, "api", self.now, connector)
         self.transfers = pay_sellers(self.order, self.now)
+        self.append()
+
+    def is_named(self) -> None:
+        self.order.pay("pay-1", None, "api", self.now, ConnectorPayment("stripe", "pi_1"))
+        self.append()
+
+    def asks_for_charge(self) -> None:
+        charge.request_read(self.order, "ops", "once more", self.now)
+        self.append()
+
+    def has_charge(self, amount: int, currency: str = "EUR") -> None:
+        seen = ChargeAtStripe("ch_1", ORDER, "EUR", "succeeded", amount, currency)
+        charge.find(self.order, self.transfers, seen, self.now)
+        self.append()
+
+    def has_no_charge(self) -> None:
+        charge.lose(self.order, self.transfers, "not_readable", "not there", self.now)
         self.append()
 
     def is_doubted(self) -> None:
@@ -721,6 +768,8 @@ class World:
     def comes_to_rest(self) -> None:
         """Finish all work without faults; an operator retries every stuck transfer."""
         for _ in range(300):
+            if self.order.read_charge_at is not None:
+                self.has_charge(ORDER)
             for call in list(self.calls):
                 if not call.arrived:
                     self.arrives(call, "ok")
@@ -900,6 +949,12 @@ def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf)
         world.follow([random.getrandbits(20) for _ in range(200)])
         ends_exact(world)
     assert statuses == {str(status) for status in TransferStatus}
-    never = {"Imported", "EvidenceHeld", "StripeTransferIdBackfilled"}
+    never = {"Imported", "EvidenceHeld", "StripeTransferIdBackfilled"} | {
+        # a person resolved before a refund failed: see tests/domain/order/test_resolutions.py
+        "ResolutionLapsed",
+        "ResolutionReinstated",
+        "OwedOutside",
+        "Redirected",
+    }
     names = {fact.__name__ for fact in get_args(AnyTransferFact)}
     assert told >= names - never

@@ -85,6 +85,29 @@ async def test_refund_request_succeeds_by_look_up_and_reverses_once(
     assert len(await refund_view.calls()) == 1
 
 
+async def test_refund_that_the_psp_leaves_pending_raises_an_alarm_until_decided(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
+    system.settings = replace(system.settings, refund_undecided_after=timedelta(seconds=1))
+    await refund_view.paid()
+    async with system.at_work() as caller:
+        await system.paid(caller)
+        await caller.ask_refund("r1", amount=500)
+
+        async def alarms() -> list[str]:
+            query = (
+                "select detail from alarms where kind = 'refund_undecided' and cleared_at is null"
+            )
+            return [row["detail"] for row in await refund_view.view.select(query)]
+
+        (detail,) = await refund_view.view.until(alarms, "refund_undecided is raised")
+        assert "order 'o1'" in detail
+        assert "500 EUR (minor units) of the order stay reserved" in detail
+        await refund_view.psp.settle_refund("r1", "failed")
+        await refund_view.reached("failed")
+        assert await alarms() == []
+
+
 async def test_equal_partial_refunds_stay_two(
     system: SystemUnderTest, refund_view: RefundView
 ) -> None:

@@ -410,5 +410,6 @@ StateOf = Callable[[Stream], dict[str, object]]
 
 
 def state_of(stream: Stream) -> dict[str, object]:
-    """Return all fields of an aggregate, without the facts that are not appended yet."""
-    return {name: value for name, value in vars(stream).items() if name != "_pending_events"}
+    """Return all fields of an aggregate, without those that belong to one command."""
+    of_command = ("_pending_events", "shortened")
+    return {name: value for name, value in vars(stream).items() if name not in of_command}

@@ -7,14 +7,12 @@ API.
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
-from application.foreign_members import AS_MEMBERS, Text, text_or_none
+from application.foreign_members import AS_MEMBERS, text_or_none
 from application.webhooks.amounts import Amount, AnyAmount
+from application.webhooks.names import Name, PossibleName
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-"""An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would
-block all later reversals."""
 Words = Annotated[
     str | None,
     AfterValidator(lambda words: words.replace("\x00", "\ufffd") if words else None),
@@ -24,11 +22,15 @@ Words = Annotated[
 its wording."""
 
 
+Hint = Annotated[str | None, BeforeValidator(lambda told: told if isinstance(told, str) else None)]
+"""A text that helps; an event is not refused for another value in its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class MarketplaceMetadata:
     """Metadata that the marketplace attached."""
 
-    order_id: Text = None
+    order_id: PossibleName = None
 
 
 Metadata = Annotated[MarketplaceMetadata | None, AS_MEMBERS]
@@ -38,13 +40,16 @@ Metadata = Annotated[MarketplaceMetadata | None, AS_MEMBERS]
 class PaymentContent:
     """`content.object` of a payment event."""
 
-    payment_id: str
+    payment_id: Name
     status: str
     amount: AnyAmount
     currency: str
     amount_received: AnyAmount | None = None
-    merchant_order_reference_id: Text = None
+    merchant_order_reference_id: PossibleName = None
     metadata: Metadata = None
+    connector: Hint = None
+    connector_transaction_id: Hint = None
+    """Name of the payment at the connector; behind Stripe the PaymentIntent."""
 
     @property
     def named_orders(self) -> list[str]:
@@ -61,7 +66,7 @@ class RefundContent:
     """`content.object` of a refund event."""
 
     refund_id: Name
-    payment_id: str
+    payment_id: Name
     amount: Amount
     currency: str
     status: str
@@ -79,7 +84,7 @@ class DisputeContent:
     """`content.object` of a dispute event. Its amount arrives as a string of minor units."""
 
     dispute_id: Name
-    payment_id: str
+    payment_id: Name
     amount: Amount
     currency: str
     connector_reason: Words = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -54,7 +55,7 @@ from domain.order.authority import HYPERSWITCH
 from domain.order.payment_match import psp_payment
 from domain.provider_call.outcome import Failure, Unknown
 from domain.provider_call.payment_status import EVENTS, HARMLESS, STATUSES, Collected
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, RefundAtPsp
 
 ANY_PAYMENT = "payment_*"
 """Key of the handler of payment events of all other types (see `WebhookHandler`)."""
@@ -105,7 +106,8 @@ class HyperswitchPaymentsRefunds:
             return Ignored(f"a payment that is {payment.status!r} has collected nothing yet")
         order_id = await self._order_of(payment)
         if order_id is None:
-            return _unknown_order(next(iter(payment.named_orders), None), payment.payment_id)
+            named = next(iter(payment.named_orders), None)
+            return replace(_unknown_order(named, payment.payment_id), maybe_foreign=True)
         if meaning is Collected.VOIDED:
             return await self._reports.voided(event, payment, order_id)
         return await self._reports.unclear(event, payment, order_id)
@@ -148,7 +150,13 @@ class HyperswitchPaymentsRefunds:
         try:
             expected = received, currency(payment.currency)
             await self._commands.orders.record_payment(
-                order_id, payment.payment_id, None, event.source, event.done, expected=expected
+                order_id,
+                payment.payment_id,
+                None,
+                event.source,
+                event.done,
+                expected=expected,
+                connector=ConnectorPayment(payment.connector, payment.connector_transaction_id),
             )
         except CollectedDiffers as refused:
             return await self._reports.differs(event, payment, order_id, refused)

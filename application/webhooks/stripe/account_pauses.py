@@ -12,7 +12,7 @@ from application.unit_of_work import UnitOfWork
 from application.webhooks.handler import StoredEvent
 from application.webhooks.stripe.events import PayoutObject
 from domain.errors import CallInFlight, NothingToRetry
-from domain.identity import pause_stream, payout_stream
+from domain.identity import pause_stream, payout_stream, seller_account_stream
 from domain.lifecycle import TransferStatus
 from domain.money import currency
 from domain.pause import scope_of_seller
@@ -39,14 +39,19 @@ class AccountPauses:
         """Stop the transfers to these sellers. Reversals go on, since money may leave the account
         at any time.
 
-        A pause by a person has a scope of its own and stays.
+        A pause by a person has a scope of its own and stays. A seller who has moved away from this
+        account goes on.
         """
-        for scope in map(_scope, sellers):
+        for seller_id in sellers:
 
-            def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
-                uow.pause_of(scope, now).pause(actor, f"{_of(account)}{why}", now)
+            def decide(uow: UnitOfWork, now: datetime, seller_id: str = seller_id) -> None:
+                moved = uow.seller_account(seller_id)
+                if moved is None or moved.destination == account:
+                    pause = uow.pause_of(_scope(seller_id), now)
+                    pause.pause(actor, f"{_of(account)}{why}", now)
 
-            await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
+            streams = (pause_stream(_scope(seller_id)), seller_account_stream(seller_id))
+            await self._handler.handle(partial(self._handler.load, *streams), decide)
 
     async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
         """End the pauses that events about this account began.

@@ -5,6 +5,7 @@ read at Stripe.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import TypeAdapter
@@ -24,6 +25,8 @@ from application.webhooks.stripe.transfer_capability import (
     transfer_state,
     v2_path,
 )
+from domain.currency import from_stripe
+from domain.errors import BadMoney
 from domain.lifecycle import TransferStatus
 from domain.payout import PayoutStatus
 from domain.provider_call.reasons import WaitingFor
@@ -204,6 +207,10 @@ class StripeAccounts:
             return Ignored(
                 f"a payout that is {payout.status!r}: the ledger does not know this status"
             )
+        try:
+            payout = replace(payout, amount=from_stripe(payout.currency, payout.amount))
+        except BadMoney as fraction:
+            return Ignored(str(fraction))
         await self._pauses.record_payout(payout, account, sellers, event)
         return DONE
 

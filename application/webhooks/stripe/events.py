@@ -1,5 +1,7 @@
 """Stripe's webhooks: the members that the ledger reads. All other members are ignored.
 
+Amounts are as Stripe counts them (see `domain.currency`).
+
 A snapshot event carries its object as it was. A thin event (`v1.…`) only names its object, which
 has to be read at Stripe. Statuses are plain strings here, since Stripe may add new ones.
 """
@@ -14,6 +16,8 @@ from pydantic import TypeAdapter
 from application.foreign_members import AS_ITEMS, AS_MEMBERS, Metadata, Text, Whole
 from application.webhooks.amounts import Amount, AnyAmount
 from application.webhooks.entitlement import sender_of
+from application.webhooks.names import Name, PossibleName, is_possible
+from domain.currency import from_stripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 
 Members = Annotated[dict[str, object] | None, AS_MEMBERS]
@@ -54,12 +58,12 @@ class StripeEvent:
 class RefundObject:
     """A `refund`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
     status: Text = None
-    charge: Text = None
-    payment_intent: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
     failure_reason: Text = None
     transfer_group: Text = None
     metadata: Metadata = field(default_factory=dict)
@@ -77,13 +81,13 @@ class BalanceMovement:
 class DisputeObject:
     """A `dispute`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
     status: Text = None
     reason: Text = None
-    charge: Text = None
-    payment_intent: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
     transfer_group: Text = None
     balance_transactions: Annotated[list[BalanceMovement], AS_ITEMS] = field(default_factory=list)
     metadata: Metadata = field(default_factory=dict)
@@ -105,15 +109,21 @@ class NamedObject:
 
     id: Text = None
     status: Text = None
-    charge: Text = None
-    payment_intent: Text = None
-    transfer_group: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
+    transfer_group: PossibleName = None
     metadata: Metadata = field(default_factory=dict)
 
     @property
     def orders(self) -> list[str]:
         """The orders that the metadata or the transfer group names."""
-        return [name for name in (self.metadata.get("order_id"), self.transfer_group) if name]
+        named = (self.metadata.get("order_id"), self.transfer_group)
+        return [name for name in named if name and is_possible(name)]
+
+    @property
+    def names(self) -> list[str]:
+        """All names by which the order can be found."""
+        return [*self.orders, *self.payments]
 
     @property
     def payments(self) -> list[str]:
@@ -135,16 +145,16 @@ class TransferObject:
 
     @property
     def at_stripe(self) -> TransferAtStripe:
-        """The transfer as a look-up at Stripe would show it, without its reversals."""
-        ours = self.metadata.get("transfer_id")
+        """The transfer as a look-up at Stripe would show it, without its reversals. Raises
+        BadMoney."""
         currency = self.currency.upper()
         return TransferAtStripe(
             self.id,
-            self.amount,
-            self.amount_reversed,
+            from_stripe(currency, self.amount),
+            from_stripe(currency, self.amount_reversed),
             currency,
             self.destination or "",
-            ours,
+            self.metadata.get("transfer_id"),
             ledger_id=self.metadata.get("ledger_id"),
         )
 
@@ -168,7 +178,7 @@ class AccountRequirements:
 class AccountObject:
     """An `account`."""
 
-    id: str
+    id: Name
     capabilities: Metadata = field(default_factory=dict)
     requirements: Annotated[AccountRequirements | None, AS_MEMBERS] = None
 
@@ -177,7 +187,7 @@ class AccountObject:
 class CapabilityObject:
     """A `capability` of an account."""
 
-    id: str
+    id: Name
     status: str
 
 
@@ -185,7 +195,7 @@ class CapabilityObject:
 class PayoutObject:
     """A `payout`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: AnyAmount
     currency: str
     status: str

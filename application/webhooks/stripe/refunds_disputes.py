@@ -1,7 +1,9 @@
 """Stripe's webhooks about refunds and disputes."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from application.commands import Commands
 from application.commands.disputes import DisputeReport
@@ -26,27 +28,26 @@ from application.webhooks.handler import (
     result_of,
 )
 from application.webhooks.order_of_event import order_of
-from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
+from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.events import (
     DISPUTE,
     NAMED,
     REFUND,
     DisputeObject,
     NamedObject,
-    RefundObject,
 )
+from application.webhooks.stripe.unconfirmed_refunds import UNCONFIRMED, UnconfirmedRefunds
 from application.webhooks.surplus_payments import dispute_of_surplus, refund_of_surplus
+from domain.currency import from_stripe
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
 from domain.errors import Contradiction, NotTheAuthority, OtherPayment
 from domain.identity import refund_stream
 from domain.money import currency
-from domain.order.aggregate import Order
-from domain.order.authority import HYPERSWITCH, STRIPE, authority_of
-from domain.order.payment_match import Match, match, payments_of, stripe_payment
+from domain.order.authority import STRIPE
+from domain.order.payment_match import stripe_payment
 
 _D = DisputeStatus
-UNDECIDED_AFTER = timedelta(hours=24)
-"""Default of `REFUND_UNDECIDED_AFTER`."""
+T = TypeVar("T")
 STATUSES: Mapping[str, DisputeStatus] = {
     "needs_response": _D.OPENED,
     "warning_needs_response": _D.OPENED,
@@ -74,16 +75,15 @@ class StripeRefundsDisputes:
         directory: Directory,
         objects: StripeObjects,
         policy: DisputePolicy,
-        undecided_after: timedelta = UNDECIDED_AFTER,
+        unconfirmed: UnconfirmedRefunds | None = None,
     ) -> None:
-        """`undecided_after`: the time in which the PSP should report a refund that Stripe shows."""
         self._commands, self._directory, self._objects, self._policy = (
             commands,
             directory,
             objects,
             policy,
         )
-        self._undecided_after = undecided_after
+        self._unconfirmed = unconfirmed
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
@@ -95,13 +95,23 @@ class StripeRefundsDisputes:
             (*FUNDS, *(f"charge.dispute.{name}" for name in ("created", "updated", "closed"))),
             self._dispute,
         )
-        return {**refunds, **disputes, "charge.refunded": self._charge_refunded}
+        other = {"charge.refunded": self._charge_refunded, UNCONFIRMED: self._unconfirmed_refund}
+        return {**refunds, **disputes, **other}
 
     async def _charge_refunded(self, event: StoredEvent) -> WebhookResult:
         return Ignored(
             "a hint only: it gives a sum, and refund.created, .updated and .failed report each "
             "refund"
         )
+
+    async def _unconfirmed_refund(self, event: StoredEvent) -> WebhookResult:
+        """Look whether the PSP has reported the refund by now."""
+        refund = await self._objects.subject(event, REFUND)
+        named = NAMED.validate_python(await self._objects.members(event))
+        order_id = _paid_order(named, await self._find(named, refund_id=refund.id))
+        if isinstance(order_id, Parked) or self._unconfirmed is None:
+            return Ignored("its order is not known")
+        return await self._unconfirmed.look(refund, order_id)
 
     async def _refund(self, event: StoredEvent) -> WebhookResult:
         members = await self._objects.members(event)
@@ -111,7 +121,7 @@ class StripeRefundsDisputes:
         matches = await self._find(named, refund_id=named.id)
         order_id = _paid_order(named, matches)
         if isinstance(order_id, Parked):
-            return order_id
+            return _waiting(order_id, named, REFUND, members)
         refund = REFUND.validate_python(members)
         refunds = self._commands.refunds
         record = refunds.succeeded if refund.status == "succeeded" else refunds.failed
@@ -119,7 +129,7 @@ class StripeRefundsDisputes:
             report = RefundReport(
                 name=refund.id,
                 order_id=order_id,
-                amount=refund.amount,
+                amount=from_stripe(refund.currency, refund.amount),
                 currency=currency(refund.currency),
                 source=event.source,
                 detail=refund.failure_reason,
@@ -133,55 +143,14 @@ class StripeRefundsDisputes:
         ):  # a refund at Stripe may fail after its success, and never the other way round
             return Ignored("an old report: the refund has failed since")
         except NotTheAuthority as refused:
-            return await self._refund_of_the_psp(refund, report, refused)
+            if refund.status == "succeeded" and self._unconfirmed is not None:
+                return await self._unconfirmed.expect(event, refund, report, refused)
+            return Ignored(str(refused))
         except OtherPayment as other:
             return refund_of_surplus(event, report, other, succeeded=refund.status == "succeeded")
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.REFUND_DISAGREES, maybe_foreign=True)
         return DONE
-
-    async def _refund_of_the_psp(
-        self, refund: RefundObject, report: RefundReport, refused: NotTheAuthority
-    ) -> WebhookResult:
-        """Wait for the PSP to report a refund that Stripe shows: the PSP is the authority of the
-        order, but it does not learn of a refund that was made in Stripe's dashboard."""
-        order = await self._commands.orders.order(report.order_id)
-        of_other = match(payments_of(order), report.payment) is Match.OTHER
-        if refund.status != "succeeded" or of_other or authority_of(order) != HYPERSWITCH:
-            return Ignored(str(refused))
-        if await self._psp_knows(order, refund):
-            return Ignored(str(refused))
-        amount = f"{report.amount} {report.currency} (minor units)"
-        reason = (
-            f"Stripe is not the authority for order {order.order_id!r}, and shows refund "
-            f"{refund.id} of {amount} that the payment provider has not reported. If it was made "
-            "in Stripe's dashboard, nothing is taken from the sellers: settle their parts by hand, "
-            "then close this webhook with `inbox discard`"
-        )
-        subject = subject_of_order(order.order_id)
-        return Parked(
-            subject,
-            reason,
-            WebhookAlarm.REFUND_UNKNOWN_TO_PSP,
-            alarm_after=self._undecided_after,
-        )
-
-    async def _psp_knows(self, order: Order, refund: RefundObject) -> bool:
-        """Return whether the order's refunds here explain the refund at Stripe.
-
-        The charge's sum at Stripe is compared with the sum here; if the charge cannot be read, the
-        refund needs one of its amount here.
-        """
-        here = [known.amount for known in order.refunds.values() if known.effective]
-        here += [*order.set_aside.values(), *(asked.amount for asked in order.reserved.values())]
-        if refund.charge is None:
-            return refund.amount in here
-        try:
-            charge = await self._objects.read(f"/v1/charges/{refund.charge}")
-        except (ObjectUnread, ValueError):  # not readable with our key, or no id of a charge
-            return refund.amount in here
-        refunded = charge.get("amount_refunded")
-        return refunded <= sum(here) if isinstance(refunded, int) else refund.amount in here
 
     async def _dispute(self, event: StoredEvent) -> WebhookResult:
         members = await self._objects.members(event)
@@ -189,7 +158,7 @@ class StripeRefundsDisputes:
         # our order first: the disputes of strangers concern neither the ledger nor a person
         order_id = _paid_order(named, await self._find(named))
         if isinstance(order_id, Parked):
-            return order_id
+            return _waiting(order_id, named, DISPUTE, members)
         dispute = DISPUTE.validate_python(members)
         reported = _statuses(event.event_type.removeprefix(THIN), dispute)
         if not reported:
@@ -201,7 +170,7 @@ class StripeRefundsDisputes:
                 dispute_id=dispute.id,
                 provider=STRIPE,
                 order_id=order_id,
-                amount=dispute.amount,
+                amount=from_stripe(dispute.currency, dispute.amount),
                 currency=currency(dispute.currency),
                 reported=reported,
                 source=event.source,
@@ -253,6 +222,16 @@ def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
     return sorted(
         {status for status in (by_type, by_status) if status is not None}, key=RANK.__getitem__
     )
+
+
+def _waiting(
+    parked: Parked, about: NamedObject, kind: TypeAdapter[T], members: Mapping[str, object]
+) -> Parked:
+    """Return the result of an object that waits for its order. One that names neither order nor
+    payment cannot be told from a stranger's, so it has to be readable. Raises ValidationError."""
+    if not about.names:
+        kind.validate_python(members)
+    return parked
 
 
 def _paid_order(about: NamedObject, matches: OrderMatches) -> str | Parked:

@@ -19,7 +19,7 @@ _V2_STATUS = ("configuration", "recipient", "capabilities", "stripe_balance", "s
 
 
 class TransferState(StrEnum):
-    """Whether an account can receive transfers."""
+    """State of an account as a recipient of transfers."""
 
     ALLOWED = "allowed"
     NOT_ALLOWED = "not_allowed"

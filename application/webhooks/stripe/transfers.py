@@ -31,6 +31,7 @@ from application.webhooks.stripe.events import (
     TransferObject,
 )
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
+from domain.errors import BadMoney
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -72,12 +73,16 @@ class StripeTransfers:
         if ours is None:
             return Ignored(FOREIGN)
         carried = TRANSFER.validate_python(envelope.data.object)
-        early = _result_without_read(ours, carried)
+        try:
+            shown = carried.at_stripe
+        except BadMoney as fraction:
+            return _fraction(event, carried, fraction)
+        early = _result_without_read(ours, shown)
         if early is not None:
             return early
         # a transfer without reversals is contained completely in its event, which is signed
-        whole = carried.amount_reversed == 0 and not _awaits_stripe(ours)
-        seen = carried.at_stripe if whole else await self._read(carried.id)
+        whole = shown.amount_reversed == 0 and not _awaits_stripe(ours)
+        seen = shown if whole else await self._read(carried.id)
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
@@ -129,11 +134,18 @@ class StripeTransfers:
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 
-def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
+def _fraction(event: StoredEvent, carried: TransferObject, fraction: BadMoney) -> WebhookResult:
+    """Return the result of a transfer in fractions of the ledger's unit, which is none of ours."""
+    if _uuid(carried.metadata.get("transfer_id")) is None:
+        return Ignored(FOREIGN)
+    return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
+
+
+def _result_without_read(ours: SellerTransfer, shown: TransferAtStripe) -> WebhookResult | None:
     """Return the result if it can be decided without reading Stripe, else None. Most events only
     echo our own calls."""
-    known = carried.amount_reversed <= ours.amount_reversed and not _awaits_stripe(ours)
-    if ours.stripe_transfer_id == carried.id and known:
+    known = shown.amount_reversed <= ours.amount_reversed and not _awaits_stripe(ours)
+    if ours.stripe_transfer_id == shown.stripe_transfer_id and known:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
         return Later("a call of ours is under way, and its answer comes first", SOON)

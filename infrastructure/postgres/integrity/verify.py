@@ -47,7 +47,7 @@ NOT_DERIVED = {
 `projections.registry.DERIVED`."""
 
 NOT_FOLDED = dict.fromkeys(
-    ("seller_transfers", "refunds"), frozenset({"leased_by", "leased_until"})
+    ("seller_transfers", "refunds", "orders"), frozenset({"leased_by", "leased_until"})
 )
 """Columns that facts do not determine: leases belong to the workers."""
 

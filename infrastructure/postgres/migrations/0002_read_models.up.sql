@@ -130,19 +130,31 @@ create table orders (
     payment_id         text,
     source_transaction text,
     shares             jsonb       not null,
+    connector_payment  text,
+    last_error         text,
     version            bigint      not null,
     created_at         timestamptz not null,
     updated_at         timestamptz not null,
+    -- The charge of a paid order is read at Stripe: work like a refund, due at a time, and leased to one worker.
+    retry_count        integer     not null default 0,
+    next_retry_at      timestamptz,
+    leased_by          text,
+    leased_until       timestamptz,
 
     constraint an_order_has_a_known_status check (status in ('open', 'paid')),
     constraint an_order_is_never_negative check (amount >= 0),
     constraint refunds_never_exceed_the_order check (0 <= refunded and refunded <= coalesce(collected, amount)),
-    constraint a_paid_order_has_collected_its_amount check (collected >= amount)
+    constraint a_paid_order_has_collected_its_amount check (collected >= amount),
+    constraint only_the_charge_of_a_paid_order_is_read check (
+        next_retry_at is null or (status = 'paid' and connector_payment is not null)),
+    constraint an_order_is_leased_to_one_worker_until_a_time check ((leased_by is null) = (leased_until is null))
 );
 
 -- Neither index is unique: one payment may pay several orders, and so may the charge at Stripe.
 create index orders_payment_idx on orders (payment_id) where payment_id is not null;
 create index orders_charge_idx on orders (source_transaction) where source_transaction is not null;
+-- The orders whose charge is read next.
+create index orders_charge_due_idx on orders (next_retry_at) where next_retry_at is not null;
 -- The poller asks the PSP about these orders: unpaid, with a known payment.
 create index orders_unpaid_idx on orders (created_at) where status = 'open' and payment_id is not null;
 

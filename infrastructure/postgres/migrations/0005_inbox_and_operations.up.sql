@@ -19,7 +19,8 @@ create table webhook_inbox (
     seen_position bigint,                 -- the newest fact when the event was claimed: its handler knows all facts up to here
 
     constraint one_row_per_event unique (provider, event_id),
-    constraint an_event_has_a_known_status check (status in ('stored', 'done', 'ignored', 'parked', 'dead')),
+    constraint an_event_has_a_known_status check (
+        status in ('stored', 'done', 'ignored', 'parked', 'dead', 'discarded')),
     constraint an_event_has_a_known_source check (source in ('webhook', 'poller')),
     constraint a_stored_event_is_due check (status <> 'stored' or due_at is not null),
     constraint a_parked_event_says_what_it_waits_for check (status <> 'parked' or subject is not null),
@@ -28,8 +29,12 @@ create table webhook_inbox (
 )
 with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
 
-create index webhook_inbox_due_idx on webhook_inbox (due_at, inbox_id)
+-- New events before parked ones: thousands of parked events must not delay one that has just come.
+create index webhook_inbox_due_idx on webhook_inbox (status, due_at, inbox_id)
     where status in ('stored', 'parked') and due_at is not null;
+-- Closed events that still have their body, for INBOX_RETENTION.
+create index webhook_inbox_bodies_idx on webhook_inbox (handled_at)
+    where status in ('done', 'ignored', 'discarded') and body <> '';
 create index webhook_inbox_parked_idx on webhook_inbox (subject) where status = 'parked';
 create index webhook_inbox_unhandled_idx on webhook_inbox (status, inbox_id) where status in ('stored', 'parked', 'dead');
 -- From a fact to the webhook that caused it: the audit trail reads by position.

@@ -138,11 +138,15 @@ begin
     if given.orders is not null then
         insert into orders
         select * from json_populate_recordset(null::orders, given.orders)
+        -- In the order in which workers renew and release their leases, so that no deadlock is possible.
+         order by stream_id
         on conflict (order_id) do update set
             stream_id = excluded.stream_id, currency = excluded.currency, amount = excluded.amount,
             refunded = excluded.refunded, collected = excluded.collected, status = excluded.status,
             payment_id = excluded.payment_id,
             source_transaction = excluded.source_transaction, shares = excluded.shares,
+            connector_payment = excluded.connector_payment, last_error = excluded.last_error,
+            retry_count = excluded.retry_count, next_retry_at = excluded.next_retry_at,
             version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;
 
@@ -218,14 +222,22 @@ begin
         -- The event is closed in the transaction of the facts that it caused. A closed row stays as it is.
         update webhook_inbox i
            set status = h.status, reason = h.reason, subject = coalesce(h.subject, i.subject), due_at = h.due_at,
-               handled_at = case when h.status in ('done', 'ignored', 'dead') then now() end,
+               handled_at = case when h.status in ('done', 'ignored', 'discarded', 'dead') then now() end,
                leased_by = null, leased_until = null,
                position = (select e.notification_id from ledger_events e
                             where e.originator_id = h.stream and e.originator_version = h.version)
           from json_to_recordset(given.webhook_inbox) as h (
                    inbox_id bigint, status text, reason text, subject text, due_at timestamptz,
                    stream uuid, version bigint)
-         where i.inbox_id = h.inbox_id and i.status in ('stored', 'parked');
+         where i.inbox_id = h.inbox_id
+           and (i.status in ('stored', 'parked') or (h.status = 'discarded' and i.status in ('dead', 'ignored')));
+        -- A person has decided about the event: its alarms are over.
+        if exists (select from json_to_recordset(given.webhook_inbox) as h (status text) where h.status = 'discarded') then
+            update alarms a set cleared_at = now()
+              from json_to_recordset(given.webhook_inbox) as h (inbox_id bigint, status text)
+              join webhook_inbox i on i.inbox_id = h.inbox_id
+             where h.status = 'discarded' and a.subject = i.provider || ':' || i.event_id and a.cleared_at is null;
+        end if;
     end if;
 
     if given.released is not null then

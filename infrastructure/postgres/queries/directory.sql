@@ -45,6 +45,17 @@ select transfer_id from seller_transfers
  order by transfer_id
  limit %(limit)s;
 
+-- unsent_of: a seller's transfers that are not paid; the statuses select the index of the seller's transfers
+select transfer_id from seller_transfers
+ where seller_id = %(seller_id)s and status in ('pending', 'failed', 'permanently_failed')
+   and (%(after)s::uuid is null or transfer_id > %(after)s::uuid)
+ order by transfer_id
+ limit %(limit)s;
+
+-- webhook: the names and the status of one stored webhook
+select provider, event_id, event_type, status, reason, leased_until is not null and leased_until > now()
+  from webhook_inbox where inbox_id = %s;
+
 -- unpaid: payments of unpaid orders; the ones that the limit leaves out change with nth
 select payment_id from orders
  where status = 'open' and payment_id is not null and created_at >= %(since)s and created_at < %(until)s

@@ -40,10 +40,23 @@ select transfer_id::text, format('it is %s, due %s, and waits for %s', status, c
             when status in ('pending', 'failed') then next_retry_at is null and waiting_for is null
             else next_retry_at is not null or waiting_for is not null end;
 
--- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded
-select o.order_id, format('%s is refunded, its refunds sum to %s', o.refunded, coalesce(sum(r.amount), 0))
-  from orders o left join refunds r on r.order_id = o.order_id and r.status = 'succeeded'
- group by o.order_id, o.refunded having o.refunded <> coalesce(sum(r.amount), 0);
+-- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded, each as the amount that a person
+-- has decided if it was set aside
+with decided as (
+    select distinct on (e.originator_id, f.state ->> 'cause_id') e.originator_id, f.state ->> 'cause_id' as cause_id,
+           case when f.state -> 'explicit' = 'null' then 0 else (f.state ->> 'amount')::bigint end as amount
+      from ledger_events e cross join lateral (select convert_from(e.state, 'UTF8')::jsonb as state) f
+     where e.topic = 'ledger.order.set_aside_decided'
+     order by e.originator_id, f.state ->> 'cause_id', e.originator_version desc
+), counted as (
+    select r.order_id, coalesce(d.amount, r.amount) as amount
+      from refunds r join orders o using (order_id)
+      left join decided d on d.originator_id = o.stream_id and d.cause_id in (r.refund_id, r.psp_refund_id)
+     where r.status = 'succeeded'
+)
+select o.order_id, format('%s is refunded, its refunds sum to %s', o.refunded, coalesce(sum(c.amount), 0))
+  from orders o left join counted c on c.order_id = o.order_id
+ group by o.order_id, o.refunded having o.refunded <> coalesce(sum(c.amount), 0);
 
 -- shares_come_out_exactly: no seller has more than the share or less than 0, and, once all transfers are settled, exactly the
 -- share less the part that the effective refunds take of it: 0 after full refunds
@@ -120,4 +133,4 @@ select i.inbox_id::text, format('it says that it caused position %s, which is no
 select inbox_id::text, format('it is %s, handled %s, and caused position %s', status, coalesce(handled_at::text, 'never'),
                               coalesce(position::text, 'none'))
   from webhook_inbox
- where (status in ('done', 'ignored', 'dead')) <> (handled_at is not null);
+ where (status in ('done', 'ignored', 'discarded', 'dead')) <> (handled_at is not null);

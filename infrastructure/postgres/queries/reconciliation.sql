@@ -1,12 +1,13 @@
 -- paid_by: our transfers that these transfers at Stripe have paid
 select stripe_transfer_id, transfer_id from seller_transfers where stripe_transfer_id = any(%s);
 
--- alike: our transfers that may belong to transfers at Stripe without an id of ours: by transfer group, and by destination
-select transfer_id from seller_transfers where order_id = any(%(groups)s) and destination = any(%(destinations)s)
+-- alike: our transfers that may belong to transfers at Stripe without an id of ours: by transfer group or source, and by
+-- destination
+select transfer_id from seller_transfers where order_id = any(%(names)s) and destination = any(%(destinations)s)
 union
 select transfer_id
   from seller_transfers
- where destination = any(%(destinations)s) and transfer_group = any(%(groups)s)
+ where destination = any(%(destinations)s) and (transfer_group = any(%(names)s) or source_transaction = any(%(names)s))
    and (stripe_transfer_id is null or stripe_transfer_id = '');
 
 -- ignored: those of these findings that a person ignores
@@ -34,6 +35,7 @@ select destination
 -- without_id: transfers to a destination that are paid without an id, or that an older system left open: it may have paid them.
 -- A transfer that this ledger made and that was never paid must get no id.
 select t.transfer_id, t.order_id, t.seller_id, t.destination, t.amount, t.currency, t.status, t.transfer_group,
+       t.source_transaction,
        case when e.topic <> 'ledger.seller_transfer.imported' or convert_from(e.state, 'UTF8')::json ->> 'created_at' is not null
             then t.created_at end as begun_at,
        not (t.status in ('completed', 'reversal_pending', 'partially_reversed', 'reversed')

@@ -80,6 +80,25 @@ with gate as materialized (
 )
 select array(select stream_id from claimed order by next_retry_at, stream_id), now(), '';
 
+-- claim_orders: lease the orders whose charge is to be read at Stripe, the longest due first
+with gate as materialized (
+    select where not exists (select from breaker where open)
+             and not exists (select from pauses where paused and scope in ('everything', 'work:funding'))
+), due as materialized (
+    select o.stream_id
+      from orders o, gate
+     where o.next_retry_at is not null and o.next_retry_at <= now() and (o.leased_until is null or o.leased_until <= now())
+     order by o.next_retry_at
+     limit %(limit)s
+       for update of o skip locked
+), claimed as (
+    update orders o set leased_by = %(holder)s, leased_until = now() + %(lease)s
+      from due
+     where o.stream_id = due.stream_id
+    returning o.stream_id, o.next_retry_at
+)
+select array(select stream_id from claimed order by next_retry_at, stream_id), now(), '';
+
 -- renew: prolong the leases that this holder still has; a row that is missing in the answer belongs to another holder
 update seller_transfers t set leased_until = now() + %(lease)s
   from (select transfer_id from seller_transfers
@@ -146,3 +165,10 @@ select min(greatest(r.next_retry_at, r.leased_until))
   from (select next_retry_at, leased_until from refunds where next_retry_at is not null
          order by next_retry_at limit %(window)s) r
  where not exists (select from pauses where paused and scope in ('everything', 'work:refunding'));
+
+-- next_due_order: the earliest instant at which an order may be claimed, among those that are due first
+select min(greatest(o.next_retry_at, o.leased_until))
+  from (select next_retry_at, leased_until from orders where next_retry_at is not null
+         order by next_retry_at limit %(window)s) o
+ where not exists (select from breaker where open)
+   and not exists (select from pauses where paused and scope in ('everything', 'work:funding'));

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.missed_webhooks.ports import KnownRefund
-from application.ports import OrderMatches
+from application.ports import OrderMatches, WebhookName
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.simulation.in_memory.database import MemoryDatabase
 from projections.orders import OrderRow, OrderStatus
@@ -19,6 +19,7 @@ class MemoryDirectory:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._tables, self._indexes = database.tables, database.indexes
+        self._inbox = database.inbox
 
     async def refund_named(self, name: str) -> UUID | None:
         return self._indexes.refund_named.get(name)
@@ -46,6 +47,20 @@ class MemoryDirectory:
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
         known = self._indexes.transfers_of_order
         return sorted(known[order_id]) if order_id in known else []
+
+    async def unsent_of(self, seller_id: str, after: UUID | None) -> Sequence[UUID]:
+        unpaid = ("pending", "failed", "permanently_failed")
+        rows = self._tables["seller_transfers"].values()
+        ids = [r.transfer_id for r in rows if r.seller_id == seller_id and r.status in unpaid]
+        return sorted(i for i in ids if after is None or i > after)[:100]
+
+    async def webhook(self, inbox_id: int) -> WebhookName | None:
+        row = self._inbox.rows.get(inbox_id)
+        if row is None:
+            return None
+        return WebhookName(
+            row.provider, row.event_id, row.event_type, row.status, row.reason, leased=False
+        )
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         paid = self._indexes.transfer_at_stripe

@@ -88,13 +88,15 @@ class StoredWebhooks:
     def claim(self, limit: int, lease: timedelta) -> ClaimedWebhooks:
         now = self._now()
         due = sorted(
-            (due_at, row.inbox_id)
+            (due_at, row.inbox_id, row.status)
             for due_at, row in self._waiting()
             if due_at <= now and _free(row, now)
         )
+        fresh = [one for one in due if one[2] == "stored"][: limit - limit // 8]
+        parked = [one for one in due if one[2] == "parked"][: limit - len(fresh)]
         claimed = [
             self._change(inbox_id, leased_until=now + lease, seen=self._releases)
-            for _, inbox_id in due[:limit]
+            for _, inbox_id, _ in [*fresh, *parked]
         ]
         return ClaimedWebhooks(claimed, now)
 
@@ -108,6 +110,8 @@ class StoredWebhooks:
     def close(
         self, inbox_id: int, status: str, reason: str | None, position: int | None = None
     ) -> None:
+        if status == "discarded" and inbox_id in self.rows:
+            self.rows[inbox_id] = replace(self.rows[inbox_id], status="stored")
         self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
 
     def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
@@ -234,3 +238,7 @@ class MemoryInbox:
     ) -> Collection[tuple[str, str]]:
         """Return those of these (event type, object id) of which an event is not handled."""
         return {pair for pair in about if self._rows.unhandled(provider, *pair)}
+
+    def shown(self, event_id: str) -> Webhook:
+        """Return the row of an event."""
+        return next(row for row in self._rows.rows.values() if row.event_id == event_id)

@@ -11,7 +11,7 @@ from infrastructure.web.endpoints.refunds import shown as shown_refund
 from infrastructure.web.endpoints.transfers import as_folded, with_reversals
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import psp_not_configured
-from infrastructure.web.requests import OrderIn, PaidIn, Parameters, PastQuery, ShareIn
+from infrastructure.web.requests import OrderIn, PaidIn, Parameters, PastQuery, RetryIn, ShareIn
 from infrastructure.web.responses import Order, Payment, Refund, Share, Transfer
 from projections.orders import OrderRow
 
@@ -76,6 +76,12 @@ async def create_payment(call: ApiCall[None, Parameters]) -> Reply:
     )
 
 
+async def read_charge(call: ApiCall[RetryIn, Parameters]) -> Reply:
+    order_id = call.id("order_id")
+    await call.service.commands.orders.read_charge(order_id, call.body.actor, call.body.reason)
+    return Reply(202, await _order(call.reads, order_id))
+
+
 async def show_order(call: ApiCall[None, PastQuery]) -> Reply:
     order_id = call.id("order_id")
     return Reply(
@@ -118,6 +124,7 @@ def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refun
         status=row.status,
         payment_id=row.payment_id,
         source_transaction=row.source_transaction,
+        connector_payment=row.connector_payment,
         shares=[_shown(share, row.currency) for share in row.shares],
         transfers=transfers,
         refunds=refunds,

@@ -16,6 +16,7 @@ def row(
     order_id: str = "o1",
     *,
     transfer_group: str | None = None,
+    source: str | None = None,
     begun_at: datetime | None = THEN,
     status: str = "completed",
     open: bool = False,
@@ -29,6 +30,7 @@ def row(
         currency="EUR",
         status=status,
         transfer_group=transfer_group or order_id,
+        source_transaction=source,
         begun_at=begun_at,
         open=open,
     )
@@ -40,11 +42,12 @@ def theirs(
     named: int | None = None,
     order: str | None = None,
     group: str | None = None,
+    source: str | None = None,
     hours: int = 0,
 ) -> ListedTransfer:
     ours = str(UUID(int=named)) if named is not None else None
     seen = TransferAtStripe(name, 900, 0, "EUR", "acct_1", ours)
-    return ListedTransfer(seen, THEN + timedelta(hours=hours), order, group)
+    return ListedTransfer(seen, THEN + timedelta(hours=hours), order, group, source)
 
 
 def outcome(
@@ -130,3 +133,19 @@ def test_reversed_transfer_completes_no_open_row() -> None:
     assert outcome([row(1, status="pending", open=True)], [named]) == {1: "tr_a"}, (
         "our mark decides"
     )
+
+
+def test_charge_identifies_transfers_whose_group_stripe_has_replaced() -> None:
+    """Two orders of the same amount to the same seller on the same day: only their charges
+    differ."""
+    rows = [row(1, "o1", source="ch_1"), row(2, "o2", source="ch_2")]
+    listed = [
+        theirs("tr_2", group="group_pi_2", source="ch_2"),
+        theirs("tr_1", group="group_pi_1", source="ch_1"),
+    ]
+    assert outcome(rows, listed) == {1: "tr_1", 2: "tr_2"}
+
+
+def test_transfer_from_another_charge_is_no_candidate() -> None:
+    rows = [row(1, "o1", source="ch_1")]
+    assert outcome(rows, [theirs("tr_2", group="group_pi_2", source="ch_2")]) == {1: None}

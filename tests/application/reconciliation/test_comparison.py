@@ -3,7 +3,8 @@ differences."""
 
 from datetime import UTC, datetime
 
-from application.reconciliation.comparison import differences
+from application.gateways import ListedTransfer
+from application.reconciliation.comparison import alike, differences
 from domain.fact import opened
 from domain.finding import DifferenceKind
 from domain.identity import reversal_name, transfer_stream
@@ -131,3 +132,21 @@ def test_recorded_reversal_that_stripe_shows_as_failed_is_missing_there() -> Non
     (one,) = differences(shown._replace(amount_reversed=0), transfer, NOW)
     assert (one.kind, one.at_risk) == (DifferenceKind.MISSING_THERE, 300)
     assert "is failed at Stripe" in one.detail
+
+
+def test_transfer_without_our_id_is_found_by_its_charge() -> None:
+    """Stripe has replaced the transfer group, since the transfer has a source."""
+    transfer = SellerTransfer.create(
+        order_id="o1",
+        seller_id="ada",
+        destination="acct_1ada",
+        amount=AMOUNT,
+        currency="EUR",
+        source_transaction="ch_1",
+        now=NOW,
+    )
+    unnamed = seen()._replace(transfer_id=None)
+    of_sale = ListedTransfer(unnamed, NOW, None, "group_pi_1", "ch_1")
+    assert alike(of_sale, [transfer]) == [transfer]
+    assert alike(of_sale._replace(source_transaction="ch_2"), [transfer]) == []
+    assert alike(of_sale._replace(source_transaction=None), [transfer]) == []

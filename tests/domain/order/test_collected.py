@@ -28,7 +28,7 @@ SECOND = timedelta(seconds=1)
 
 def paid(sale: Sale, received: int | None) -> Sale:
     sale.now += SECOND
-    assert sale.order.pay("pay-1", "ch_1", "hyperswitch:evt_1", sale.now, received)
+    assert sale.order.pay("pay-1", "ch_1", "hyperswitch:evt_1", sale.now, amount_received=received)
     sale.transfers = pay_sellers(sale.order, sale.now)
     return sale
 
@@ -41,7 +41,7 @@ def an_order(shares: dict[str, int], amount: int, received: int) -> Order:
         amount=amount,
         shares=[{"seller_id": s, "destination": s, "amount": a} for s, a in shares.items()],
     )
-    order.pay("pay-1", None, "api", START, received)
+    order.pay("pay-1", None, "api", START, amount_received=received)
     return order
 
 

@@ -251,7 +251,8 @@ async def test_row_columns_all_follow_their_facts(
         "transfer_reversals": [reversal(reversed_by, stream)],
         "orders": [{"order_id": "o", "stream_id": order, "currency": "EUR", "amount": 9,
         "refunded": 0,
-                    "status": "open", "shares": [], "version": 1, "created_at": now,
+                    "status": "open", "shares": [], "retry_count": 0, "version": 1,
+                    "created_at": now,
                     "updated_at": now}],
         "refunds": [{"stream_id": refund, "refund_id": "r", "order_id": "o", "amount": 9,
         "currency": "EUR",
@@ -281,6 +282,8 @@ async def test_row_columns_all_follow_their_facts(
             "order_id": "o", "stream_id": uuid4(), "currency": "USD", "amount": 8, "refunded": 2,
             "status": "paid",
             "payment_id": "p2", "source_transaction": "ch_2", "shares": [{"seller_id": "s"}],
+            "connector_payment": "pi_2", "last_error": "e2", "retry_count": 2,
+            "next_retry_at": later,
             "version": 2,
             "created_at": later, "updated_at": later}],
         "refunds": [{
@@ -299,7 +302,7 @@ async def test_row_columns_all_follow_their_facts(
         row = dict(zip(names, await cursor.fetchone() or (), strict=True))
         leases = (
             {"leased_by": None, "leased_until": None}
-            if table in ("seller_transfers", "refunds")
+            if table in ("seller_transfers", "refunds", "orders")
             else {}
         )
         assert row == expected | leases

@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "bc8dcd2ccef8da2fad05b9da815a6ac687e6b68c600a8fe6dce2608c4af114d3"
+EXPECTED = "a83168e86db5c2eb87e3a7c5d20103d82f8c96d89853401c1a89eb430de1c5dc"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:

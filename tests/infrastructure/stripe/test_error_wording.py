@@ -2,7 +2,11 @@
 
 import pytest
 
-from infrastructure.stripe.error_wording import says_already_reversed, says_no_funds
+from infrastructure.stripe.error_wording import (
+    claim_about_source,
+    says_already_reversed,
+    says_no_funds,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,26 @@ def test_wording_says_reversed_only_when_nothing_is_left(message: str, expected:
 )
 def test_wording_says_no_funds_only_about_a_low_balance(message: str, expected: bool) -> None:
     assert says_no_funds(message) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "Transfers using this transaction as a source must not exceed the source amount of "
+            "$10.00. (There are already existing transfers using this source, totaling $6.00.)",
+            "used_up",
+        ),
+        ("The source_transaction has insufficient funds remaining.", "used_up"),
+        (
+            "The currency of source_transaction's balance transaction (cad) must be the same as "
+            "the transfer currency (usd)",
+            "currency",
+        ),
+        ("The source_transaction ch_1 has failed, so it cannot be transferred from.", None),
+        ("You have insufficient available funds in your Stripe account.", None),
+        ("Transfers in this currency exceed your limit.", None),
+    ],
+)
+def test_wording_about_the_source_chooses_the_next_step(message: str, expected: str | None) -> None:
+    assert claim_about_source(message) == expected

@@ -33,6 +33,7 @@ async def test_order_is_registered_once_when_repeated(
         "status": "open",
         "payment_id": None,
         "source_transaction": None,
+        "connector_payment": None,
         "shares": [
             {"seller_id": "ada", "destination": "acct_ada", "amount": 8_000, "currency": "EUR"}
         ],

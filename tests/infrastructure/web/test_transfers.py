@@ -34,6 +34,7 @@ async def test_transfer_has_documented_members(shop: Shop, at_stripe: StripeWork
         "retry_count": 0,
         "next_retry_at": "",
         "waiting_for": None,
+        "source_transaction": None,
         "last_error": None,
         "refund_id": "r1",
         "version": 4,

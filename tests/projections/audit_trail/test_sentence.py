@@ -18,9 +18,11 @@ from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund import facts as refund_facts
 from domain.refund.facts import AnyRefundFact
+from domain.seller_account import AnySellerAccountFact
 from domain.seller_transfer import facts as transfer_facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from domain.webhook import AnyWebhookFact
 from projections.audit_trail.payload import payload
 from projections.registry import sentence
 
@@ -49,6 +51,8 @@ UNIONS = (
     AnyDisputeFact,
     AnyPayoutFact,
     AnyFindingFact,
+    AnyWebhookFact,
+    AnySellerAccountFact,
 )
 FACTS = [kind for union in UNIONS for kind in get_args(union)]
 

@@ -118,6 +118,7 @@ class MemoryStripe:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> Outcome:
         asked = (
             self._books[stripe_transfer_id].left
