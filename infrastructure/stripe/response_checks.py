@@ -7,6 +7,7 @@ field out.
 from collections.abc import Mapping
 from typing import TypeVar
 
+from application.foreign_members import text_or_none
 from domain.provider_call.outcome import LookUpFailed, Succeeded, Unknown
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from infrastructure.redaction import clean
@@ -134,5 +135,5 @@ def field(resource: Mapping[str, object], name: str, kind: type[T]) -> T:
 def our_metadata(resource: Mapping[str, object], name: str) -> str | None:
     """Return the metadata value that the ledger has set under this name, if any."""
     metadata = resource.get("metadata")
-    value = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return clean(value) if isinstance(value, str) and value else None
+    value = text_or_none(metadata.get(name)) if isinstance(metadata, Mapping) else None
+    return clean(value) if value is not None else None

@@ -38,8 +38,8 @@ from domain.dispute import RANK, DisputePolicy, DisputeStatus
 from domain.errors import Contradiction, NotTheAuthority, OtherPayment
 from domain.identity import refund_stream
 from domain.money import currency
-from domain.order.authority import STRIPE
-from domain.order.payment_match import stripe_payment
+from domain.order.authority import STRIPE, authority_of
+from domain.order.payment_match import require_payment_of, stripe_payment
 
 _D = DisputeStatus
 T = TypeVar("T")
@@ -161,6 +161,9 @@ class StripeRefundsDisputes:
                 f"a dispute that is {dispute.status!r}: the ledger does not know this status"
             )
         if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
+            not_ours = await self._not_for_sellers(order_id, named)
+            if not_ours is not None:
+                return Ignored(str(not_ours))
             reason = (
                 f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person "
                 "decides which share sellers get"
@@ -184,6 +187,20 @@ class StripeRefundsDisputes:
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.DISPUTE_DISAGREES, maybe_foreign=True)
         return DONE
+
+    async def _not_for_sellers(
+        self, order_id: str, about: NamedObject
+    ) -> NotTheAuthority | OtherPayment | None:
+        """Return why a dispute does not concern the order's sellers: the PSP is the authority, or
+        the dispute is about another payment."""
+        order = await self._commands.orders.order(order_id)
+        if authority_of(order) not in (STRIPE, None):
+            return NotTheAuthority(order_id)
+        try:
+            require_payment_of(order, stripe_payment(about.payment_intent, about.charge))
+        except OtherPayment as other:
+            return other
+        return None
 
     async def _find(self, about: NamedObject, refund_id: str | None = None) -> OrderMatches:
         """Find the order: by the refund and the payment, else by the names in the metadata. The
