@@ -37,6 +37,7 @@ SAMPLES: dict[str, object] = {
     "shares": [{"seller_id": "ada", "destination": "acct_1", "amount": 8_000}],
     "explicit": {"ada": 800},
     "targets": {"ada": 800},
+    "capabilities": {"transfers": "inactive"},
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
