@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from infrastructure.settings import Settings
+from infrastructure.simulators.hyperswitch import HyperswitchConfig
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
 from tests.support.expected_books import books_agree
 from tests.support.ledger_process import READY, LedgerClient, LedgerProcess, begin, environment
@@ -23,6 +24,12 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
 async def stripe(simulator: RunningSimulator) -> AsyncIterator[SimulatorControl]:
     async with simulator.control() as control:
         yield control
+
+
+@pytest.fixture
+def psp_config(simulator: RunningSimulator) -> HyperswitchConfig:
+    """Settings of a payment provider that takes payments through this Stripe."""
+    return HyperswitchConfig(connector=simulator.connector())
 
 
 @pytest.fixture
