@@ -13,8 +13,11 @@ from application.loop import Loop as SteppedLoop
 from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.psp import MissedPspEvents
 from application.missed_webhooks.stripe_events import MissedStripeEvents
-from application.process_managers.circuit_breaker import BreakerMonitor
-from application.process_managers.worker import Worker
+from application.ports import EventLog
+from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
+from application.process_managers.funding import FundingProcess
+from application.process_managers.refunds import RefundProcess
+from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
@@ -36,7 +39,7 @@ from infrastructure.simulation.in_memory.database import event_log
 from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
 from infrastructure.simulation.in_memory.webhook_polls import MemoryWebhookPolls
-from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter
+from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 from infrastructure.simulation.virtual_time import now
 from infrastructure.stripe import signature as stripe
 from infrastructure.stripe.gateway import StripeGateway
@@ -146,6 +149,29 @@ class ServingProcess(Process):
             watch,
             self._poller(gateway, psp, directory, clock),
             *self._workers(ledger, gateway, watch, clock),
+            *self._workers_of_streams(ledger, gateway, psp, watch, clock),
+        ]
+
+    def _workers_of_streams(
+        self,
+        ledger: EventLog,
+        gateway: StripeGateway,
+        psp: HyperswitchGateway,
+        watch: BreakerMonitor,
+        clock: DatabaseClock,
+    ) -> list[Loop]:
+        """Build the workers that read charges and request refunds."""
+        settings, database, to = self.fleet.settings, self.fleet.database, self.connection.to
+        policy = settings.policy(settings.transfers)
+        limiter = to(MemoryRateLimiter(database, settings.stripe_max_rps))
+        slots = asyncio.Semaphore(settings.stripe_max_concurrency)
+        limits = WorkerLimits(64, settings.lease, settings.transfers.check_interval)
+        orders, refunds = to(MemoryWork(database, "orders")), to(MemoryWork(database, "refunds"))
+        funding, refunding = FundingProcess(gateway, policy), RefundProcess(psp, policy)
+        at_psp = OutageOfStripeIgnored(watch)
+        return [
+            Worker(funding, ledger, orders, limiter, watch, clock, slots, limits),
+            Worker(refunding, ledger, refunds, limiter, at_psp, clock, slots, limits),
         ]
 
     def _hyperswitch(

@@ -140,3 +140,64 @@ async def blocked(server: PostgresServer, web: LedgerClient) -> None:
         assert "lock of the appends" in why
         told = run("doctor", DATABASE_URL=server.url())
         assert told.stdout.startswith("WRONG database: appends are blocked by session ")
+
+
+class Address:
+    """A TCP address in front of a server, as a service name or a virtual IP is. Connections that
+    are open stay with the server that they were opened to."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.target = server
+        self._pipes: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "Address":
+        self._listener = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        for pipe in self._pipes:
+            pipe.cancel()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs = await asyncio.open_connection("127.0.0.1", self.target.port)
+        for source, sink in ((reader, theirs[1]), (theirs[0], writer)):
+            pipe = asyncio.create_task(_forward(source, sink))
+            self._pipes.add(pipe)
+            pipe.add_done_callback(self._pipes.discard)
+
+
+async def _forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
+    except ConnectionError:
+        pass
+    finally:
+        sink.close()
+
+
+async def test_demoted_server_that_stays_up_is_left(ledgers: Callable[[str], Processes]) -> None:
+    """The former primary answers every read: nothing breaks a session, only its writes fail."""
+    with servers(2) as (former, new):
+        migrate.up(former.url())
+        async with Address(former) as address:
+            url = f"postgresql://ledger_test@127.0.0.1:{address.port}/ledger"
+            processes = ledgers(url)
+            web = await processes.talk(await processes.start())
+            await web.order("o1", 1_000, anna=900)
+            await web.pay("o1", 1_000)
+            async with LedgerView.of(former.url()) as view:
+                await view.reached("o1", "completed")
+            former.set("default_transaction_read_only", "on")
+            new.promote()
+            address.target = new
+            await until_ready(web, True, BACK_WITHIN)
+            assert await order_answer(web, "o2") == 201
+            await web.refund("r1", "o1", 1_000)
+            async with LedgerView.of(new.url()) as view:
+                await view.reached("o1", "reversed")
+            assert (await web.get("/v1/orders/o2"))["order_id"] == "o2"  # reads are at the new one

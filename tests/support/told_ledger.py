@@ -121,6 +121,7 @@ class ToldLedger:
     async def handles(self) -> None:
         """Handle the events that are due."""
         await self._loop.turn()
+        await self._loop.drain()
 
     async def stripe_tells(
         self, event_type: str, object_: Mapping[str, object], **envelope: object

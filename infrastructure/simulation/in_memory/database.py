@@ -19,7 +19,7 @@ from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.simulation.in_memory.alarms import AlarmBoard
 from infrastructure.simulation.in_memory.circuit_breaker import Breaker
 from infrastructure.simulation.in_memory.constraints import KINDS, Row, Uniqueness, check
-from infrastructure.simulation.in_memory.due_transfers import DueTransfers
+from infrastructure.simulation.in_memory.due_transfers import DueStream, DueTransfers
 from infrastructure.simulation.in_memory.inbox import StoredWebhooks
 from infrastructure.simulation.in_memory.indexes import Indexes
 from infrastructure.simulation.in_memory.webhook_polls import StoredPolls
@@ -42,6 +42,9 @@ class MemoryDatabase:
         self.inbox = StoredWebhooks(clock)
         self.breaker = Breaker(clock)
         self.due = DueTransfers(self._transfers)
+        self._streams: dict[str, dict[UUID, DueStream]] = {"refunds": {}, "orders": {}}
+        self.due_streams = {table: DueTransfers(rows) for table, rows in self._streams.items()}
+        """Due refunds, and orders whose charge is to be read."""
         self.instants: dict[str, tuple[datetime, float, datetime]] = {}
         """For each endpoint: its next free instant, and the share of the full rate with the instant
         of its change."""
@@ -132,6 +135,11 @@ class MemoryDatabase:
         if table == "seller_transfers":
             self._transfers[row.transfer_id] = row
             self.due.changed(row)
+        elif table in self._streams:
+            kind = "a refund" if table == "refunds" else "an order"
+            due = DueStream(row.stream_id, kind, row.next_retry_at)
+            self._streams[table][row.stream_id] = due
+            self.due_streams[table].changed(due)
 
 
 class MemoryStore:

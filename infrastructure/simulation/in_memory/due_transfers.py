@@ -1,20 +1,49 @@
-"""Queue of due transfers in memory, with their leases: the longest due of each seller first, and
-sellers in turns."""
+"""Queue of due work in memory, with its leases: the longest due of each seller first, and sellers
+in turns.
+
+Refunds, and orders whose charge is read, have no sellers.
+"""
 
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from projections.seller_transfers import SellerTransferRow
-
-KIND_OF = {"pending": "transferring", "failed": "transferring", "reversal_pending": "reversing"}
+KIND_OF = {
+    "pending": "transferring",
+    "failed": "transferring",
+    "reversal_pending": "reversing",
+    "a refund": "refunding",
+    "an order": "funding",
+}
 
 Entry = tuple[datetime, UUID]
 Obeys = Callable[[str], bool]
 """Whether work for this seller may begin."""
+
+
+class DueRow(Protocol):
+    """A row that can be due: of a transfer, or a `DueStream`."""
+
+    @property
+    def transfer_id(self) -> UUID: ...
+    @property
+    def seller_id(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def next_retry_at(self) -> datetime | None: ...
+
+
+class DueStream(NamedTuple):
+    """A refund or an order in the shape of a due transfer, without a seller."""
+
+    transfer_id: UUID
+    status: str
+    next_retry_at: datetime | None
+    seller_id: str = ""
 
 
 class Lease(NamedTuple):
@@ -26,7 +55,7 @@ class DueTransfers:
     """Leases on rows. The queues may hold outdated entries, which are dropped when they come to the
     front."""
 
-    def __init__(self, rows: Mapping[UUID, SellerTransferRow]) -> None:
+    def __init__(self, rows: Mapping[UUID, DueRow]) -> None:
         self._rows = rows
         self._queues: defaultdict[str, dict[str, list[Entry]]] = defaultdict(dict)
         self._leases: dict[UUID, Lease] = {}
@@ -39,7 +68,7 @@ class DueTransfers:
         self._at_work: Counter[str] = Counter()
         """Running leases of each seller."""
 
-    def changed(self, row: SellerTransferRow) -> None:
+    def changed(self, row: DueRow) -> None:
         """Take over a row that an append has written; its lease is unchanged."""
         kind = None if row.next_retry_at is None else KIND_OF.get(row.status)
         if row.transfer_id in self._running:

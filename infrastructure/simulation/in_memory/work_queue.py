@@ -7,6 +7,7 @@ from uuid import UUID
 from application.ports import ClaimedWork
 from infrastructure.simulation.in_memory.circuit_breaker import state
 from infrastructure.simulation.in_memory.database import MemoryDatabase
+from infrastructure.simulation.in_memory.due_transfers import Obeys
 
 SLOWER = 0.5
 """Factor of the rate after Stripe has refused a call with 429."""
@@ -18,15 +19,22 @@ TOGETHER = timedelta(seconds=2)
 
 
 class MemoryWork:
-    """See `application.ports.WorkQueue`."""
+    """See `application.ports.WorkQueue`; for transfers, or for another table of streams."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
-        self._database, self._due = database, database.due
+    def __init__(self, database: MemoryDatabase, table: str = "seller_transfers") -> None:
+        self._database = database
+        self._due = database.due_streams.get(table, database.due)
+        self._obeys_breaker = table != "refunds"  # the breaker is Stripe's
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
-        now, breaker = self._database.now(), state(self._database)
-        obeys = lambda seller_id: breaker.allows(kind, seller_id)  # noqa: E731
+        now, obeys = self._database.now(), self._obeys(kind)
         return ClaimedWork(self._due.lease(kind, holder, limit, now + lease, now, obeys), now)
+
+    def _obeys(self, kind: str) -> Obeys:
+        fleet = state(self._database)
+        if not self._obeys_breaker:
+            fleet = fleet._replace(outage=False)
+        return lambda seller_id: fleet.allows(kind, seller_id)
 
     async def hold(self, holder: str, ids: Collection[UUID], lease: timedelta) -> None:
         now = self._database.now()
@@ -40,12 +48,9 @@ class MemoryWork:
             self._database.notify("ledger_work")
 
     async def next_due(self, kind: str) -> datetime | None:
-        breaker = state(self._database)
-        if breaker.outage:
+        if self._obeys_breaker and state(self._database).outage:
             return None
-        return self._due.next(
-            kind, self._database.now(), lambda seller_id: breaker.allows(kind, seller_id)
-        )
+        return self._due.next(kind, self._database.now(), self._obeys(kind))
 
 
 class MemoryRateLimiter:
