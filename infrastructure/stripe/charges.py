@@ -6,6 +6,7 @@ Stripe then checks the transfer itself.
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from domain.currency import whole_from_stripe
 from domain.provider_call.outcome import Failure, LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.stripe_objects import ChargeAtStripe
 from infrastructure.redaction import clean
@@ -63,15 +64,18 @@ async def _with_line(charge: Resource | Failure, get: Get) -> ChargeAtStripe | F
     )
     if not isinstance(line, Mapping):
         return seen
+    settled = clean(field(line, "currency", str)).upper()
     return seen._replace(
-        settled_amount=field(line, "amount", int),
-        settled_currency=clean(field(line, "currency", str)).upper(),
+        settled_amount=whole_from_stripe(settled, field(line, "amount", int)),
+        settled_currency=settled,
     )
 
 
 def _money(resource: Resource, taken: str) -> tuple[int, str]:
-    """Return the amount that was taken, or, before that, the whole amount, and the currency."""
+    """Return the amount that was taken, or, before that, the whole amount, as the ledger counts,
+    and the currency."""
     amount = resource.get(taken)
     if not isinstance(amount, int) or isinstance(amount, bool) or amount <= 0:
         amount = field(resource, "amount", int)
-    return amount, clean(field(resource, "currency", str)).upper()
+    currency = clean(field(resource, "currency", str)).upper()
+    return whole_from_stripe(currency, amount), currency
