@@ -80,7 +80,9 @@ def record_dispute(
         news = dispute.report(status, report.source, now) or news
     known = len(order.pending_events)
     if dispute.takes(policy):
-        count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)
+        count_dispute(
+            order, dispute.dispute_id, dispute.amount, dispute.currency, now, report.payment
+        )
     else:
         revoke_dispute(order, dispute.dispute_id, now)
     if len(order.pending_events) > known:

@@ -15,7 +15,7 @@ from domain.errors import ContentDiffers, PspRefused, PspSilent
 from domain.order.aggregate import Order
 from domain.order.recovery import doubt, pay_sellers, recover_shares, require_fit
 from domain.order.state import Share
-from domain.order.surplus import revoke_surplus_refunds
+from domain.order.surplus import revoke_surplus
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
@@ -118,12 +118,12 @@ class OrderCommands:
                     "order", order_id, ["amount or currency than the payment received"]
                 )
             news = order.pay(payment_id, source_transaction, source, now)
-            surplus = revoke_surplus_refunds(order, now)
+            surplus = revoke_surplus(order, now)
             if news:
                 uow.add(pay_sellers(order, now, uow.transfers()))
             else:
-                for refund_id in surplus:
-                    uow.add(recover_shares(order, uow.transfers(), refund_id, now))
+                for cause_id in surplus:
+                    uow.add(recover_shares(order, uow.transfers(), cause_id, now))
             return news
 
         released = subjects_of(order_id, payment_id, source_transaction)

@@ -198,11 +198,13 @@ class DisputeCounted(Fact):
     amount: int
     counted: int
     targets: dict[str, int]
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True)
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True, self.payment)
 
 
 class DisputeRevoked(Fact):

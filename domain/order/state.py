@@ -40,6 +40,8 @@ class CountedDispute(NamedTuple):
 
     amount: int
     effective: bool
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, as the report gave them."""
 
 
 class OrderState(Stream):
