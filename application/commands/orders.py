@@ -23,7 +23,7 @@ from domain.order.collected import (
 )
 from domain.order.recovery import doubt, pay_sellers, recover_shares, require_fit
 from domain.order.state import Share, UncountedPayment
-from domain.order.surplus import revoke_surplus_refunds
+from domain.order.surplus import revoke_surplus
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
@@ -146,12 +146,12 @@ class OrderCommands:
                 received,
                 imported=bool(imported),
             )
-            surplus = revoke_surplus_refunds(order, now)
+            surplus = revoke_surplus(order, now)
             if news:
                 uow.add(pay_sellers(order, now, imported))
                 return news
-            for refund_id in surplus:
-                uow.add(recover_shares(order, uow.transfers(), refund_id, now))
+            for cause_id in surplus:
+                uow.add(recover_shares(order, uow.transfers(), cause_id, now))
             if received is not None and learn_collected(order, received, source, now):
                 _divide_again(uow, order, now)
             return news

@@ -348,11 +348,15 @@ class DisputeCounted(Fact):
     targets: dict[str, int]
     explicit: dict[str, int] | None = None
     """Amount per seller, if a person has decided it."""
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True, self.explicit)
+        aggregate.disputes[self.dispute_id] = CountedDispute(
+            self.amount, True, self.explicit, self.payment
+        )
 
 
 class DisputeRevoked(Fact):

@@ -44,6 +44,8 @@ class CountedDispute(NamedTuple):
     effective: bool
     explicit: dict[str, int] | None = None
     """Amount per seller, if a person has decided it."""
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, as the report gave them."""
 
 
 class SetAsideDecision(NamedTuple):
