@@ -4,7 +4,6 @@ in one append."""
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
 from typing import NamedTuple
 
 from application.command_handler import NO_EXTRAS, CommandHandler
@@ -16,7 +15,7 @@ from domain.identity import dispute_cause, dispute_stream
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
-from domain.order.payment_match import PaymentNames, require_payment_of
+from domain.order.payment_match import NO_NAMES, PaymentNames, require_payment_of
 from domain.order.recovery import recover_shares
 from domain.order.set_aside import end_set_aside
 
@@ -35,7 +34,7 @@ class DisputeReport(NamedTuple):
     """The statuses that the dispute has reached according to the report, the earliest first."""
     source: str
     reason: str | None = None
-    payment: PaymentNames = MappingProxyType({})
+    payment: PaymentNames = NO_NAMES
     """The names of the disputed payment, as far as the report gives them."""
 
 

@@ -4,7 +4,6 @@ in one append."""
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,7 +22,7 @@ from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
 from domain.order.collected import require_covered
-from domain.order.payment_match import PaymentNames, psp_payment, require_payment_of
+from domain.order.payment_match import NO_NAMES, PaymentNames, psp_payment, require_payment_of
 from domain.order.recovery import parts_of, recover_shares
 from domain.order.set_aside import end_set_aside
 from domain.provider_call.psp_objects import RefundAtPsp
@@ -52,7 +51,7 @@ class RefundReport(NamedTuple):
     asked."""
     stream: UUID | None = None
     """The refund's stream, if the reporter has just looked it up: that saves one query."""
-    payment: PaymentNames = MappingProxyType({})
+    payment: PaymentNames = NO_NAMES
     """The names of the refunded payment, as far as the report gives them."""
 
 
@@ -242,15 +241,8 @@ def record_refund_at_psp(
 def report_of(seen: RefundAtPsp, order_id: str, source: str) -> RefundReport:
     """Return the refund that the PSP shows as a report."""
     detail = ": ".join(filter(None, (seen.error_code, seen.error_message))) or None
-    return RefundReport(
-        seen.refund_id,
-        order_id,
-        seen.amount,
-        seen.currency,
-        source,
-        detail,
-        payment=psp_payment(seen.payment_id),
-    )
+    report = RefundReport(seen.refund_id, order_id, seen.amount, seen.currency, source, detail)
+    return report._replace(payment=psp_payment(seen.payment_id))
 
 
 def settle_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> RecordedRefund:
@@ -374,13 +366,9 @@ def _claim_by_name(order: Order, name: str, now: datetime) -> None:
 
 
 def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedRefund:
-    """Return the reported refund, opened if it is unknown.
-
-    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers. A refund that has succeeded
-    here was entitled: its later failure gives back the amount that it took.
-    """
-    refund = uow.refund()
-    order = uow.order(report.order_id)
+    """Return the reported refund, opened if it is unknown. Raises UnknownId, NotTheAuthority,
+    OtherPayment, ContentDiffers."""
+    refund, order = uow.refund(), uow.order(report.order_id)
     if refund is None:
         if (
             report.provider is not None
@@ -408,11 +396,9 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedR
         raise ContentDiffers(
             "refund", refund.refund_id, [name for name, equal in same.items() if not equal]
         )
-    if refund.status is not RefundStatus.SUCCEEDED:
+    if refund.status is not RefundStatus.SUCCEEDED:  # what was taken may always be given back
         require_payment_of(order, report.payment)
-    if (
-        report.provider is not None
-    ):  # the refund is recorded under this provider's name, so its report counts
+    if report.provider is not None:  # recorded under this provider's name, so its report counts
         claim_authority(order, report.provider, report.source, now)
     return RecordedRefund(refund, False)
 

@@ -121,7 +121,7 @@ class FundingProcess:
 
     def _record_no_charge(self, uow: UnitOfWork, order: Order, now: datetime) -> None:
         detail = f"Stripe shows no charge of {order.connector_payment!r}."
-        if order.charge_reads < self.policy.max_retries:
+        if order.charge_absences < self.policy.max_retries:
             charge.defer(order, DeferralReason.PENDING, detail, now, self.policy)
         else:
             charge.lose(order, uow.transfers(), "no_charge", detail, now)

@@ -18,15 +18,21 @@ log = structlog.get_logger()
 def order_of(matches: OrderMatches) -> str | None:
     """Return the order: by the recorded refund, by the payment, and last by the metadata, which is
     only a hint. If several orders name the payment, the metadata decides."""
-    by_id = next(iter(matches.by_id), None)
-    found = [
-        order_id
-        for order_id in (matches.by_refund, matches.sole_by_payment, by_id)
-        if order_id is not None
-    ]
-    if len(set(found)) > 1:
-        log.warning("an event names several orders, the first one counts", orders=found)
-    return found[0] if found else None
+    return _first(matches.by_refund, matches.sole_by_payment, *matches.by_id[:1])
+
+
+def order_to_pay(matches: OrderMatches) -> str | None:
+    """Return the order that a payment pays: the marketplace names it in the payment's metadata,
+    before any order names the payment."""
+    return _first(*matches.by_id, matches.sole_by_payment)
+
+
+def _first(*found: str | None) -> str | None:
+    """Return the first known order. Names that lead to different orders are logged."""
+    orders = [order_id for order_id in found if order_id is not None]
+    if len(set(orders)) > 1:
+        log.warning("an event names several orders, the first one counts", orders=orders)
+    return orders[0] if orders else None
 
 
 async def payment_at_psp(

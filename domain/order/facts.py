@@ -15,6 +15,7 @@ from domain.order.state import (
     Share,
     UncountedPayment,
 )
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import PaymentBody
 
 
@@ -200,6 +201,7 @@ class ChargeReadDeferred(Fact):
     def apply(self, aggregate: OrderState) -> None:
         aggregate.read_charge_at = self.read_charge_at
         aggregate.charge_reads, aggregate.charge_unread_since = self.reads, self.since
+        aggregate.charge_absences += self.why == DeferralReason.PENDING
 
 
 class ChargeReadRequested(Fact):
@@ -212,7 +214,7 @@ class ChargeReadRequested(Fact):
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.read_charge_at, aggregate.charge_reads = self.read_charge_at, 0
-        aggregate.charge_unread_since = None
+        aggregate.charge_unread_since, aggregate.charge_absences = None, 0
 
 
 class ChargeFound(Fact):

@@ -7,6 +7,7 @@ unknown whether they mean the same payment, and the metadata decides.
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from domain.errors import OtherPayment
 from domain.order.aggregate import Order
@@ -19,6 +20,7 @@ _KINDS = {"pi_": INTENT, "ch_": CHARGE, "py_": CHARGE}
 
 PaymentNames = Mapping[str, str]
 """The names of the payment in a report, by kind."""
+NO_NAMES: PaymentNames = MappingProxyType({})
 KnownNames = frozenset[tuple[str, str]]
 """The kinds and names of the payment of an order."""
 

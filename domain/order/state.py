@@ -87,6 +87,8 @@ class OrderState(Stream):
         """When the charge is read at Stripe; None once it is known, or cannot be found."""
         self.charge_reads = 0
         """Number of reads of the charge without a result."""
+        self.charge_absences = 0
+        """Number of those reads that showed a PaymentIntent without a charge."""
         self.charge_unread_since: datetime | None = None
         self.authority: str | None = None
         """Provider whose reports about refunds and disputes count, if the payment does not

@@ -7,6 +7,7 @@ field out.
 from collections.abc import Mapping
 from typing import TypeVar
 
+from application.foreign_members import text_or_none
 from domain.currency import from_stripe
 from domain.errors import BadMoney
 from domain.provider_call.outcome import LookUpFailed, Pending, Rejected, Succeeded, Unknown
@@ -206,5 +207,5 @@ def text_of(value: object) -> str:
 def our_metadata(resource: Mapping[str, object], name: str) -> str | None:
     """Return the metadata value that the ledger has set under this name, if any."""
     metadata = resource.get("metadata")
-    value = metadata.get(name) if isinstance(metadata, Mapping) else None
-    return storable(value) if isinstance(value, str) and value else None
+    value = text_or_none(metadata.get(name)) if isinstance(metadata, Mapping) else None
+    return storable(value) if value is not None else None

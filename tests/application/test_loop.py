@@ -8,14 +8,14 @@ from typing import NoReturn
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.in_memory.alarms import MemoryAlarms
-from tests.support.in_memory.database import MemoryDatabase
-from tests.support.virtual_time import now, run
 
 from application.loop import TOLERATED_FAILURES, Loop
 from application.overdue_work import WORK_OVERDUE, DueWork, OverdueWork
 from application.ports import ClaimedWork
 from application.process_managers.leases import Leases
+from infrastructure.simulation.in_memory.alarms import MemoryAlarms
+from infrastructure.simulation.in_memory.database import MemoryDatabase
+from infrastructure.simulation.virtual_time import now, run
 
 
 class ScriptedLoop(Loop):
@@ -139,6 +139,9 @@ class BrokenWork:
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
         return ClaimedWork([uuid4()], datetime.now(UTC))
+
+    async def hold(self, holder: str, ids: Collection[UUID], lease: timedelta) -> None:
+        """Hold nothing."""
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
         raise Broken

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from infrastructure.settings import Settings
+from infrastructure.simulators.hyperswitch import HyperswitchConfig
 from infrastructure.simulators.stripe import (
     KIND,
     RunningSimulator,
@@ -29,6 +30,12 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
 async def stripe(simulator: RunningSimulator) -> AsyncIterator[SimulatorControl]:
     async with simulator.control() as control:
         yield control
+
+
+@pytest.fixture
+def psp_config(simulator: RunningSimulator) -> HyperswitchConfig:
+    """Settings of a payment provider that takes payments through this Stripe."""
+    return HyperswitchConfig(connector=simulator.connector())
 
 
 @pytest.fixture

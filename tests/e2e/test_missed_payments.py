@@ -7,7 +7,12 @@ from datetime import timedelta
 import pytest
 
 from application.missed_webhooks import psp_payments
-from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
+from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
 from tests.support.ledger_view import LedgerView
 from tests.support.missed_webhooks import (
@@ -25,8 +30,8 @@ READ = "payments.retrieve"
 
 
 @pytest.fixture
-async def psp() -> AsyncIterator[HyperswitchControl]:
-    async with running_hyperswitch() as (_, control):
+async def psp(psp_config: HyperswitchConfig) -> AsyncIterator[HyperswitchControl]:
+    async with running_hyperswitch(psp_config) as (_, control):
         yield control
 
 
@@ -268,3 +273,19 @@ async def test_unpaid_order_is_looked_up_once_per_age(
     assert len(await psp.requests(READ)) == 2, (
         "ten minutes after it was registered, and again after twenty more"
     )
+
+
+async def test_missed_payment_funds_its_transfers(
+    ledger: LedgerWithoutWebhooks,
+    psp: HyperswitchControl,
+    stripe: SimulatorControl,
+    view: LedgerView,
+) -> None:
+    """The poller's event names the PaymentIntent, so an empty platform can pay."""
+    await stripe.drain("eur")
+    await ledger.register()
+    await bought(psp)
+    await ledger.check(PSP)
+    (row,) = await view.reached("o1", "completed")
+    assert row.source_transaction is not None
+    assert await view.alarms() <= {"webhooks_missed"}

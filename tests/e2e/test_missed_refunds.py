@@ -9,7 +9,11 @@ import pytest
 
 from infrastructure.hyperswitch import gateway as hyperswitch
 from infrastructure.hyperswitch.signature import HEADER, sign
-from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.e2e.conftest import Processes
 from tests.support import ledger_process
@@ -31,8 +35,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def psp() -> AsyncIterator[HyperswitchControl]:
-    async with running_hyperswitch() as (_, control):
+async def psp(psp_config: HyperswitchConfig) -> AsyncIterator[HyperswitchControl]:
+    async with running_hyperswitch(psp_config) as (_, control):
         yield control
 
 

@@ -18,7 +18,11 @@ from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer.facts import HeldBack
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support import ledger_process
 from tests.support.idempotency_keys import without_ledger
@@ -33,8 +37,8 @@ from tests.support.service import CREATE, CURRENCY, SystemUnderTest
 
 
 @pytest.fixture
-async def psp() -> AsyncIterator[HyperswitchControl]:
-    async with running_hyperswitch() as (_, control):
+async def psp(psp_config: HyperswitchConfig) -> AsyncIterator[HyperswitchControl]:
+    async with running_hyperswitch(psp_config) as (_, control):
         yield control
 
 

@@ -10,7 +10,11 @@ import pytest
 from domain.identity import order_stream
 from domain.order.facts import Paid
 from domain.refund.facts import Succeeded
-from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from tests.e2e.conftest import Processes
 from tests.support.json_types import Json
 from tests.support.ledger_process import SECRET, LedgerClient, LedgerProcess
@@ -22,9 +26,9 @@ NEVER = "1h"
 
 
 @pytest.fixture
-async def psp() -> AsyncIterator[HyperswitchControl]:
+async def psp(psp_config: HyperswitchConfig) -> AsyncIterator[HyperswitchControl]:
     """Never may more be refunded than was received."""
-    async with running_hyperswitch() as (_, control):
+    async with running_hyperswitch(psp_config) as (_, control):
         yield control
         assert (await control.ledger())["violations"] == []
 

@@ -22,7 +22,11 @@ from domain.pause import EVERYTHING, scope_of_work
 from domain.refund.facts import AttemptDeferred, CallStarted, Failed, Submitted, Succeeded
 from infrastructure.bootstrap import running
 from infrastructure.settings import Settings
-from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
@@ -31,9 +35,9 @@ from tests.support.service import QUICK, SLOW, LedgerCaller, SystemUnderTest, qu
 
 
 @pytest.fixture
-async def psp() -> AsyncIterator[HyperswitchControl]:
+async def psp(psp_config: HyperswitchConfig) -> AsyncIterator[HyperswitchControl]:
     """Never may more be refunded than was received."""
-    async with running_hyperswitch() as (_, control):
+    async with running_hyperswitch(psp_config) as (_, control):
         yield control
         assert (await control.ledger())["violations"] == []
 

@@ -10,7 +10,11 @@ from random import Random
 
 from infrastructure.bootstrap import running
 from infrastructure.service import Service
-from infrastructure.simulators.hyperswitch import HyperswitchControl, running_hyperswitch
+from infrastructure.simulators.hyperswitch import (
+    HyperswitchConfig,
+    HyperswitchControl,
+    running_hyperswitch,
+)
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
@@ -102,12 +106,15 @@ async def test_webhook_order_does_not_change_the_end(
 
 
 async def test_webhook_order_does_not_change_the_end_at_hyperswitch(
-    system: SystemUnderTest, stripe: SimulatorControl, view: LedgerView
+    system: SystemUnderTest,
+    stripe: SimulatorControl,
+    view: LedgerView,
+    psp_config: HyperswitchConfig,
 ) -> None:
     """Every other dispute is lost in the end. Contradicting reports are decided by a look-up at the
     provider."""
     orders = Random(SEED).sample(list(permutations(range(7))), SAMPLE)
-    async with running_hyperswitch() as (_, psp):
+    async with running_hyperswitch(psp_config) as (_, psp):
         settings = replace(
             system.settings, hyperswitch_base_url=psp.url, hyperswitch_api_key="snd_1"
         )

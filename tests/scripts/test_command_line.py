@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from domain.order.state import Share
+from domain.provider_call.psp_objects import ConnectorPayment
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.migrate import DEVELOPMENT_SHA256, RECORD
 from infrastructure.settings import settings_from
@@ -169,6 +170,20 @@ async def test_retry_is_a_fact_with_actor_and_reason(database_url: str) -> None:
         "mia",
         "the account is ready",
     )
+
+
+async def test_charge_is_read_again_by_command(database_url: str) -> None:
+    order_id = await paid_order(database_url)
+    said = ("--actor", "mia", "--reason", "the key may read payments now")
+    nothing = run("read-charge", order_id, *said, DATABASE_URL=database_url)
+    assert nothing.returncode == 2
+    assert "the payment provider has named no payment at Stripe" in nothing.stderr
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        await storage.commands.orders.record_payment(
+            order_id, None, None, "api", connector=ConnectorPayment("stripe", "pi_1")
+        )
+    again = run("read-charge", order_id, *said, DATABASE_URL=database_url)
+    assert (again.returncode, "is read again" in again.stdout) == (0, True)
 
 
 async def test_pause_is_shown_until_resumed(database_url: str) -> None:

@@ -12,6 +12,8 @@ class Due(Enum):
     BACKOFF = auto()
     HINDERED = auto()
     """Soon: Stripe did not begin."""
+    AT_ONCE = auto()
+    """By itself, without a wait."""
     FUNDS = auto()
     """After FUNDS_RETRY_INTERVAL."""
     NEVER = auto()
@@ -57,6 +59,24 @@ def rejected(*, stored: bool, cured: bool = True) -> ExpectedOutcome:
     return ExpectedOutcome(
         ("Failed",), "rejected", "failed", epochs, retries=1, due=Due.BACKOFF, then=then, ends=ends
     )
+
+
+def sent_without_source() -> ExpectedOutcome:
+    """Refused as the charge is used up: paid from the platform's balance, under the next key."""
+    return ExpectedOutcome(
+        ("Failed", "SourceDecided"), "", "failed", (1, 2),
+        due=Due.AT_ONCE, then=PAID, identified=False,
+    )  # fmt: skip
+
+
+def source_refused() -> ExpectedOutcome:
+    """Refused as the charge has another currency: a person decides, and a retry looks first and
+    sends without it."""
+    return ExpectedOutcome(
+        ("Failed", "SourceDecided", "PermanentlyFailed"), "source_currency", "permanently_failed",
+        (1, 3), alarm="permanently_failed", prefix="source_currency: ", identified=False,
+        then=("AttemptDeferred", "AttemptDeferred", *PAID),
+    )  # fmt: skip
 
 
 def unfunded(*, stored: bool = True) -> ExpectedOutcome:

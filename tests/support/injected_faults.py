@@ -155,6 +155,16 @@ async def open_the_account(transfer: TransferUnderTest) -> None:
     await transfer.stripe.change_account(account(transfer.seller))
 
 
+def charge_failed(id_: str) -> Step:
+    """Make a buyer's payment that has failed."""
+
+    async def begins(transfer: TransferUnderTest) -> None:
+        await transfer.stripe.create_charge(id_, "eur", 5_000)
+        await transfer.stripe.fail_charge(id_)
+
+    return begins
+
+
 def charged(id_: str, currency: str, amount: int) -> Step:
     """Make a buyer's payment as the source of the transfer."""
 

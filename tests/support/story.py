@@ -190,7 +190,7 @@ async def call_story(
 async def check_response(story: CallStory, case: ResponseCase) -> None:
     """Make the call, and compare its answer and all that follows with the row of the matrix."""
     row, call, follows = case
-    by_itself = follows.due is Due.HINDERED
+    by_itself = follows.due in (Due.HINDERED, Due.AT_ONCE)
     await story.work(QUICK if by_itself else SLOW)
     await story.open()
     await story.work(QUICK if by_itself else SLOW, row.timeout)
@@ -243,6 +243,7 @@ async def assert_row(story: CallStory, case: ResponseCase, answered: Fact) -> No
     wait = {
         Due.BACKOFF: SLOW.backoff_base,
         Due.HINDERED: QUICK.backoff_base,
+        Due.AT_ONCE: timedelta(0),
         Due.FUNDS: story.system.settings.funds_retry_interval,
         Due.NEVER: None,
     }[follows.due]
@@ -259,7 +260,9 @@ async def assert_row(story: CallStory, case: ResponseCase, answered: Fact) -> No
 async def assert_ended(story: CallStory, case: ResponseCase) -> None:
     """Check that only the facts and calls of the matrix row exist."""
     follows = case.follows
-    asked = ["RetryRequested"] if follows.then and follows.due is not Due.HINDERED else []
+    by_itself = follows.due in (Due.HINDERED, Due.AT_ONCE)
+    retried = "Reopened" if follows.status == "permanently_failed" else "RetryRequested"
+    asked = [retried] if follows.then and not by_itself else []
     assert names(await story.told()) == [*BEFORE[case.call], *follows.facts, *asked, *follows.then]
     assert (await story.system.view.transfer(story.order_id)).status == (
         follows.ends or DONE[case.call]

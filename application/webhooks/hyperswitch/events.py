@@ -106,8 +106,6 @@ class Content(Generic[T]):
 class Envelope(Generic[T]):
     """An event about a `T`."""
 
-    event_id: str
-    event_type: str
     content: Content[T]
 
 

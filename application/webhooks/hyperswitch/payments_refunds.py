@@ -37,6 +37,7 @@ from application.webhooks.order_of_event import (
     READ_WITHIN,
     order_named_by_payment,
     order_of,
+    order_to_pay,
     payment_at_psp,
 )
 from application.webhooks.surplus_payments import refund_of_surplus
@@ -193,7 +194,7 @@ class HyperswitchPaymentsRefunds:
         matches = await self._directory.find_order(
             order_ids=payment.named_orders, payment_ids=[payment.payment_id]
         )
-        return order_of(matches)
+        return order_to_pay(matches)
 
     # --- refunds ----------------------------------------------------------------------------------
 

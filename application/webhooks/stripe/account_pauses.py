@@ -1,7 +1,7 @@
 """Commands of account events: pause sellers, resume them, retry their transfers, and record their
 payouts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -73,6 +73,30 @@ class AccountPauses:
                     pause.resume(actor, f"{_of(account)}its transfers are active", now)
 
             await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
+
+    async def tell(
+        self,
+        sellers: Sequence[str],
+        account: str,
+        told: Mapping[str, str],
+        source: str,
+        *,
+        whole: bool,
+    ) -> Mapping[str, str]:
+        """Keep the capabilities that an event tells about an account that our key may not read;
+        return all that are known of it. `whole`: the event tells all of them."""
+        known: Mapping[str, str] = told
+        for scope in map(_scope, sellers):
+
+            def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> Mapping[str, str]:
+                pause = uow.pause_of(scope, now)
+                before = {} if whole else pause.capabilities.get(account, {})
+                pause.tell(account, {**before, **told}, source, now)
+                return pause.capabilities[account]
+
+            load = partial(self._handler.load, pause_stream(scope))
+            known = await self._handler.handle(load, decide)
+        return known
 
     async def retry(
         self,

@@ -4,7 +4,7 @@ An account can become ready and unready again, and events arrive in any order: t
 read at Stripe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -81,14 +81,9 @@ class StripeAccounts:
             return await self._apply_state(event, account, None)
         if told.id not in ALLOW_TRANSFERS:
             return Ignored(f"a capability that no transfer needs: {told.id}")
-        decisive = told.id == TRANSFERS or told.status == ACTIVE
-        carried = AccountObject(account, {told.id: told.status}) if decisive else None
-        try:
-            return await self._apply_state(event, account, carried)
-        except ObjectUnread as unread:
-            if unread.closed and not decisive:
-                return Ignored(f"{told.id} is not needed while another capability may be active")
-            raise
+        return await self._apply_state(
+            event, account, AccountObject(account, {told.id: told.status}, whole=False)
+        )
 
     async def _deauthorized(self, event: StoredEvent) -> WebhookResult:
         return await self._apply_state(event, self._objects.account_of(event), None, REVOKED)
@@ -122,7 +117,7 @@ class StripeAccounts:
         sellers = await self._directory.sellers_of(account) if account else ()
         if account is None or not sellers:
             return Ignored(NO_SELLER)
-        now, seen = await self._state(account, carried, if_closed, v2=v2)
+        now, seen = await self._state(event, sellers, account, carried, if_closed, v2=v2)
         if now is None or transfer_state(now) is TransferState.NOT_ALLOWED:
             why = if_closed if now is None else _not_ready(now)
             await self._pauses.pause(sellers, account, why or "it cannot be reached", event.source)
@@ -131,7 +126,7 @@ class StripeAccounts:
                 return DONE
             # the event that ends the pause may have been handled between our read and our pause,
             # and would not come again
-            now, seen = await self._state(account, carried, if_closed, v2=v2)
+            now, seen = await self._state(event, sellers, account, carried, if_closed, v2=v2)
         state = transfer_state(now) if now is not None else TransferState.NOT_ALLOWED
         if state is TransferState.ALLOWED:
             await self._pauses.resume(sellers, account, event.source, seen=seen)
@@ -150,13 +145,15 @@ class StripeAccounts:
 
     async def _state(
         self,
+        event: StoredEvent,
+        sellers: Sequence[str],
         account: str,
         carried: AccountObject | None,
         if_closed: str | None,
         *,
         v2: bool,
     ) -> tuple[AccountObject | None, bool]:
-        """Return the account as Stripe shows it, and True; the carried one, and False, if our key
+        """Return the account as Stripe shows it, and True; as events told it, and False, if our key
         may not read it.
 
         None instead of an account: the platform has no access. Raises ObjectUnread.
@@ -164,9 +161,26 @@ class StripeAccounts:
         try:
             return await self._read(account, v2=v2), True
         except ObjectUnread as unread:
-            if unread.closed and (carried is not None or if_closed is not None):
-                return carried, False
+            if unread.closed and carried is not None:
+                return await self._as_told(event, sellers, carried), False
+            if unread.closed and if_closed is not None:
+                return None, False
             raise
+
+    async def _as_told(
+        self, event: StoredEvent, sellers: Sequence[str], carried: AccountObject
+    ) -> AccountObject:
+        """Return the account as this event and earlier ones told it.
+
+        As long as `transfers`, which nearly all accounts use, was not told, one capability that is
+        not active says nothing.
+        """
+        told = capabilities_for_transfers(carried)
+        known = await self._pauses.tell(
+            sellers, carried.id, told, event.source, whole=carried.whole
+        )
+        says_nothing = TRANSFERS not in known and ACTIVE not in known.values() and not carried.whole
+        return replace(carried, capabilities={} if says_nothing else dict(known))
 
     async def _read(self, account: str, *, v2: bool) -> AccountObject:
         """Read an account; one that only the v2 API shows, there. Raises ObjectUnread."""

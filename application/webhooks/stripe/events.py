@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 
 from application.foreign_members import AS_ITEMS, AS_MEMBERS, Metadata, Text, Whole
 from application.webhooks.amounts import Amount, AnyAmount
@@ -181,6 +181,8 @@ class AccountObject:
     id: Name
     capabilities: Metadata = field(default_factory=dict)
     requirements: Annotated[AccountRequirements | None, AS_MEMBERS] = None
+    whole: Annotated[bool, BeforeValidator(lambda _: True)] = True
+    """False: only one capability was told."""
 
 
 @dataclass(frozen=True, slots=True)

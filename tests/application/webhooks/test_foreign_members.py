@@ -61,6 +61,13 @@ async def test_psp_webhook_is_read_whatever_others_wrote(
     assert await ledger.psp_tells(event_type, told) == "done"
 
 
+async def test_envelope_of_the_psp_may_have_any_id(ledger: ToldLedger) -> None:
+    """The inbox has stored it under a hash."""
+    await ledger.sells(payment_id="pay_1")
+    told = {"event_id": 7, "content": {"object": {**REFUND, "status": "succeeded"}}}
+    assert await ledger.hears("hyperswitch", "refund_succeeded", told) == "done"
+
+
 MEMBERS = ("metadata", "order_id", "transfer_group", "failure_reason", "reason", "payment_intent")
 
 

@@ -59,6 +59,22 @@ async def test_object_of_a_stranger_raises_no_alarm(ledger: ToldLedger, stranger
     assert await ledger.alarms() == []
 
 
+@pytest.mark.parametrize("paid_by", ["pay_1", "pi_2", "pi_1"])
+async def test_partly_reinstated_dispute_alarms_for_its_own_order_only(
+    ledger: ToldLedger, paid_by: str
+) -> None:
+    """An order of the PSP, or one that another payment paid, has no seller to decide about."""
+    await ledger.sells(payment_id=paid_by)
+    told = {
+        "id": "dp_1", "amount": 400, "currency": "eur", "status": "won", "payment_intent": "pi_1",
+        "balance_transactions": [{"amount": -400, "currency": "eur"}],
+        "metadata": {"order_id": "o1"},
+    }  # fmt: skip
+    ours = paid_by == "pi_1"
+    assert await ledger.stripe_tells(DISPUTE, told) == ("parked" if ours else "ignored")
+    assert await ledger.alarms() == ["dispute_reinstated_in_part"] * ours
+
+
 async def test_unreadable_refund_of_an_order_of_ours_raises_an_alarm(ledger: ToldLedger) -> None:
     await ledger.sells(charge="ch_1")
     told = {"id": "re_1", "amount": 0, "status": "succeeded", "currency": "eur", "charge": "ch_1"}

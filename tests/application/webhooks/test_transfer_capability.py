@@ -67,11 +67,39 @@ async def test_capability_event_reads_the_whole_account(ledger: ToldLedger) -> N
     assert not await ledger.is_paused()
 
 
+async def test_capabilities_of_an_unread_account_are_remembered(ledger: ToldLedger) -> None:
+    """Each event tells one capability, and the seller is paused only when none is active."""
+    await capability_told(ledger, "legacy_payments", "active")
+    await capability_told(ledger, "transfers", "inactive")
+    assert not await ledger.is_paused()
+    await capability_told(ledger, "crypto_transfers", "pending")
+    assert not await ledger.is_paused()
+    await capability_told(ledger, "legacy_payments", "inactive")
+    assert await ledger.is_paused()
+    await capability_told(ledger, "crypto_transfers", "active")
+    assert not await ledger.is_paused()
+
+
+async def test_whole_unread_account_replaces_what_is_remembered(ledger: ToldLedger) -> None:
+    await capability_told(ledger, "legacy_payments", "active")
+    told = {"id": ACCOUNT, "object": "account", "capabilities": {"transfers": "inactive"}}
+    assert await ledger.stripe_tells("account.updated", told, account=ACCOUNT) == "done"
+    assert await ledger.is_paused()
+
+
+async def test_account_and_capability_told_together_do_not_pause(ledger: ToldLedger) -> None:
+    """Stripe tells one change by both events."""
+    shown = {"transfers": "inactive", "crypto_transfers": "active"}
+    told = {"id": ACCOUNT, "object": "account", "capabilities": shown}
+    await ledger.stripe_tells("account.updated", told, account=ACCOUNT)
+    await capability_told(ledger, "transfers", "inactive")
+    assert not await ledger.is_paused()
+
+
 async def test_one_inactive_capability_of_an_unread_account_pauses_nobody(
     ledger: ToldLedger,
 ) -> None:
-    """Another capability may be active; only `transfers` itself, which nearly all accounts use, and
-    an active one decide without a look at the account."""
+    """`transfers`, which nearly all accounts use, was not told, and may be active."""
     assert await capability_told(ledger, "legacy_payments", "inactive") == "ignored"
     assert not await ledger.is_paused()
     assert await capability_told(ledger, "transfers", "inactive") == "done"

@@ -8,6 +8,7 @@ import pytest
 from application.webhooks.handler import Parked, StoredEvent
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from domain.fact import opened
+from domain.provider_call.psp_objects import ConnectorPayment
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -268,3 +269,34 @@ async def test_order_shows_each_refund_as_the_refund_itself(
     alone = [(await client.get(f"/v1/refunds/r{number}")).json() for number in range(3)]
     assert order["refunds"] == alone
     assert all(part["status"] for refund in alone for part in refund["allocation"])
+
+
+async def test_order_shows_its_payment_and_charge_until_they_are_known(
+    client: httpx.AsyncClient, shop: Shop, service: Service
+) -> None:
+    await client.post("/v1/orders", json=shop.an_order())
+    await service.commands.orders.record_payment(
+        "o1", "pay_1", None, "test", connector=ConnectorPayment("stripe", "pi_1")
+    )
+    shown = (await client.get("/v1/orders/o1")).json()
+    assert (shown["connector_payment"], shown["source_transaction"]) == ("pi_1", None)
+    assert [(one["waiting_for"], one["next_retry_at"]) for one in shown["transfers"]] == [
+        ("charge", None)
+    ]
+
+
+async def test_charge_is_read_again_for_an_operator(
+    client: httpx.AsyncClient, shop: Shop, service: Service
+) -> None:
+    await client.post("/v1/orders", json=shop.an_order())
+    asked = {"actor": "mia", "reason": "the key may read payments now"}
+    nothing = await client.post("/v1/orders/o1/read-charge", json=asked)
+    assert (nothing.status_code, nothing.json()["code"]) == (409, "nothing_to_read")
+    await service.commands.orders.record_payment(
+        "o1", "pay_1", None, "test", connector=ConnectorPayment("stripe", "pi_1")
+    )
+    again = await client.post("/v1/orders/o1/read-charge", json=asked)
+    assert (again.status_code, again.json()["connector_payment"]) == (202, "pi_1")
+    history = (await client.get("/v1/orders/o1/history")).json()["data"]
+    asks = "'mia' asks the ledger to read the charge of the payment again"
+    assert any(entry["sentence"].startswith(asks) for entry in history)

@@ -40,6 +40,7 @@ SAMPLES: dict[str, object] = {
     "explicit": {"ada": 800},
     "targets": {"ada": 800},
     "still_withdrawn": {"CAD": 16},
+    "capabilities": {"transfers": "inactive"},
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
