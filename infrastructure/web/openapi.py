@@ -19,6 +19,7 @@ OF_EVERY_CALL = ("internal_error", "not_ready")
 OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
+    "newer_release",
     "unknown_query_parameter",
     "repeated_query_parameter",
     "database_unavailable",

@@ -23,7 +23,7 @@ from tests.support import preforked
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
     "demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
-    "resolve", "pause", "resume",
+    "resolve", "decide", "seller-account", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile",
     "import",
 ]  # fmt: skip
