@@ -340,6 +340,24 @@ async def test_webhook_that_is_handled_now_is_not_discarded(person: Person, bury
     assert (await person.decides("inbox/99/discard")).status_code == 404
 
 
+async def test_discarded_unreadable_webhook_alarms_no_more(
+    person: Person, senders: WebhookSenders
+) -> None:
+    async def comes() -> None:
+        body = b"no json"
+        answer = await person.client.post(
+            "/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body)
+        )
+        assert answer.status_code == 200
+
+    await comes()
+    assert list(await person.alarms()) == ["webhook_unreadable"]
+    (row,) = await person.service.inbox.newest()
+    assert (await person.decides(f"inbox/{row.inbox_id}/discard")).status_code == 200
+    await comes()
+    assert await person.alarms() == {}
+
+
 # --- sellers and findings -------------------------------------------------------------------------
 
 
