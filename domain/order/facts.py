@@ -427,6 +427,7 @@ class SetAsideDecided(Fact):
     def apply(self, aggregate: OrderState) -> None:
         aggregate.decided[self.cause_id] = SetAsideDecision(self.amount, self.explicit)
         aggregate.set_aside.pop(self.cause_id, None)
+        aggregate.reserved.pop(self.cause_id, None)
 
 
 class SetAsideEnded(Fact):
