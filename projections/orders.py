@@ -81,6 +81,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
             return row
+        case order_facts.TransferMadeByCharge() | order_facts.ReversalMadeByRefund():
+            return row  # the seller's transfer shows it
         case PaymentDoubted():
             return row  # the unsent transfers show that they are held back
         case (

@@ -139,6 +139,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             | facts.ReversalQueued()
             | facts.ReversalReduced()
             | facts.ReversalContested()
+            | facts.ReversalAttributed()
         ):
             return row
         case facts.Created() | facts.Imported():

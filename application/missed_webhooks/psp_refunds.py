@@ -19,6 +19,7 @@ import structlog
 
 from application.missed_webhooks.ports import KnownRefunds, PolledEvent, PolledInbox, Span
 from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
+from application.split_members import STRIPE_REFUND
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import RefundAtPsp
 
@@ -150,6 +151,7 @@ def _event(refund: RefundAtPsp) -> PolledEvent:
         "error_code": refund.error_code,
         "error_message": refund.error_message,
         "metadata": {"order_id": refund.order_id} if refund.order_id else None,
+        "split_refunds": {STRIPE_REFUND: {"revert_transfer": refund.reverts_transfer}},
         "updated_at": refund.updated_at.isoformat() if refund.updated_at else None,
     }
     content = {"type": "refund_details", "object": shown}

@@ -6,7 +6,13 @@ from uuid import UUID
 from domain.allocation import Portion
 from domain.fact import Fact, Opening
 from domain.identity import dispute_cause
-from domain.order.state import AllocatedRefund, CountedDispute, OrderState, Share
+from domain.order.state import (
+    AllocatedRefund,
+    CountedDispute,
+    MadeTransfer,
+    OrderState,
+    Share,
+)
 from domain.provider_call.request_body import PaymentBody
 
 
@@ -259,8 +265,41 @@ class PaymentDoubted(Fact):
         aggregate.doubt = self.detail
 
 
+class TransferMadeByCharge(Fact):
+    """The payment is split at the PSP (a destination charge): it has made the transfer to this
+    seller at Stripe, so the ledger sends none."""
+
+    TOPIC = "ledger.order.transfer_made_by_charge"
+    seller_id: str
+    stripe_transfer_id: str
+    amount: int
+    source: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        made = MadeTransfer(self.stripe_transfer_id, self.amount)
+        aggregate.made_by_charge[self.seller_id] = made
+
+
+class ReversalMadeByRefund(Fact):
+    """The refund is split at the PSP (`revert_transfer`): it has reversed this seller's part at
+    Stripe, so the ledger reverses nothing."""
+
+    TOPIC = "ledger.order.reversal_made_by_refund"
+    refund_id: str
+    seller_id: str
+    stripe_reversal_id: str
+    amount: int
+    source: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        made = aggregate.reversed_by_refund.setdefault(self.refund_id, {})
+        made[self.seller_id] = self.stripe_reversal_id
+
+
 AnyOrderFact = (
     Registered
+    | TransferMadeByCharge
+    | ReversalMadeByRefund
     | PaymentRequested
     | Paid
     | PaymentDoubted

@@ -16,6 +16,7 @@ from domain.seller_transfer.opening_facts import Imported as Imported
 from domain.seller_transfer.opening_facts import TransferOpening as TransferOpening
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_facts import PartiallyReversed as PartiallyReversed
+from domain.seller_transfer.reversal_facts import ReversalAttributed as ReversalAttributed
 from domain.seller_transfer.reversal_facts import ReversalContested as ReversalContested
 from domain.seller_transfer.reversal_facts import ReversalQueued as ReversalQueued
 from domain.seller_transfer.reversal_facts import ReversalReduced as ReversalReduced
@@ -344,6 +345,7 @@ AnyTransferFact = (
     | ReversalReduced
     | ReversalWithdrawn
     | ReversalContested
+    | ReversalAttributed
     | PartiallyReversed
     | Reversed
     | PermanentlyFailed

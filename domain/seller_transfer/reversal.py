@@ -55,6 +55,9 @@ class Reversal(NamedTuple):
     """True if its cause disappeared while the call was open: the outcome decides how much has to be
     given back."""
 
+    attributed: bool = False
+    """True if a refund itself has made it at Stripe: `amount` is the part that it stands for."""
+
     @property
     def live(self) -> bool:
         """Return whether it will take money, or could."""
@@ -79,6 +82,8 @@ class Reversal(NamedTuple):
             or self.state == ReversalStatus.WITHDRAWN
         ):
             return 0
+        if self.attributed:
+            return self.amount
         return (
             min(self.amount, self.settled) if self.state == ReversalStatus.REVERSED else self.amount
         )

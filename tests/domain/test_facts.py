@@ -16,7 +16,13 @@ from domain.lifecycle import TransferStatus
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.disputes import count_dispute, revoke_dispute
-from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentRequested
+from domain.order.facts import (
+    AnyOrderFact,
+    PaymentNamed,
+    PaymentRequested,
+    ReversalMadeByRefund,
+    TransferMadeByCharge,
+)
 from domain.order.recovery import doubt
 from domain.order.state import Share
 from domain.pause import AnyPauseFact
@@ -50,6 +56,8 @@ NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 TOPICS = {
     "Registered": "ledger.order.registered",
     "Paid": "ledger.order.paid",
+    "TransferMadeByCharge": "ledger.order.transfer_made_by_charge",
+    "ReversalMadeByRefund": "ledger.order.reversal_made_by_refund",
     "PaymentNamed": "ledger.order.payment_named",
     "RefundAllocated": "ledger.order.refund_allocated",
     "RefundRevoked": "ledger.order.refund_revoked",
@@ -98,6 +106,7 @@ TOPICS = {
     "ReversalReduced": "ledger.seller_transfer.reversal_reduced",
     "ReversalWithdrawn": "ledger.seller_transfer.reversal_withdrawn",
     "ReversalContested": "ledger.seller_transfer.reversal_contested",
+    "ReversalAttributed": "ledger.seller_transfer.reversal_attributed",
     "PartiallyReversed": "ledger.seller_transfer.partially_reversed",
     "Reversed": "ledger.seller_transfer.reversed",
     "PermanentlyFailed": "ledger.seller_transfer.permanently_failed",
@@ -201,6 +210,25 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     story.order.record(PaymentRequested(**stamp, payment_id="order-1", key="order-1", body=body))
     story.order.record(
         PaymentNamed(**story.order.next(story.now), payment_id="order-1", source="api")
+    )
+    story.order.record(
+        TransferMadeByCharge(
+            **story.order.next(story.now),
+            seller_id="ada",
+            stripe_transfer_id="tr_9",
+            amount=50,
+            source="hyperswitch:evt_1",
+        )
+    )
+    story.order.record(
+        ReversalMadeByRefund(
+            **story.order.next(story.now),
+            refund_id="r1",
+            seller_id="ada",
+            stripe_reversal_id="trr_9",
+            amount=10,
+            source="hyperswitch:evt_2",
+        )
     )
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))

@@ -15,7 +15,6 @@ from application.webhooks.amounts import Amount, AnyAmount
 from application.webhooks.entitlement import sender_of
 from domain.provider_call.stripe_objects import TransferAtStripe
 
-
 Members = Annotated[dict[str, object] | None, AS_MEMBERS]
 
 
