@@ -44,7 +44,9 @@ class Calm:
 
     state = FleetState()
 
-    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
+    async def observe(
+        self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal, account: str
+    ) -> None:
         """Do nothing."""
 
 
