@@ -116,7 +116,9 @@ def record_dispute(
     if decided and not dispute.reinstated:
         return news  # a person decides, or has decided, how much of the order it takes
     if dispute.takes(policy):
-        count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)
+        count_dispute(
+            order, dispute.dispute_id, dispute.amount, dispute.currency, now, report.payment
+        )
     else:
         revoke_dispute(order, dispute.dispute_id, now)
         end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)

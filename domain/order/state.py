@@ -44,6 +44,8 @@ class CountedDispute(NamedTuple):
     effective: bool
     explicit: dict[str, int] | None = None
     """Amount per seller, if a person has decided it."""
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, as the report gave them."""
 
 
 class SetAsideDecision(NamedTuple):
@@ -62,6 +64,13 @@ class UncountedPayment(NamedTuple):
     status: str
     amount_received: int | None
     currency: str
+
+
+class MadeTransfer(NamedTuple):
+    """A transfer that the buyer's payment has made at Stripe (a destination charge)."""
+
+    stripe_transfer_id: str
+    amount: int
 
 
 class OrderState(Stream):
@@ -106,6 +115,10 @@ class OrderState(Stream):
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
+        self.made_by_charge: dict[str, MadeTransfer] = {}
+        """Transfers that the payment itself has made, by seller."""
+        self.reversed_by_refund: dict[str, dict[str, str]] = {}
+        """Reversals at Stripe that a refund itself has made: Stripe's id by seller, by refund."""
         self.unverified = False
         """See `SellerTransfer.unverified`."""
         self.moved: dict[str, str] = {}

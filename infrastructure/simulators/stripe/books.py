@@ -9,7 +9,7 @@ from infrastructure.simulators.common.ids import IdSequence
 from infrastructure.simulators.stripe.balances import OUTSIDE, PLATFORM, BalanceKey, Balances
 from infrastructure.simulators.stripe.collection import Collection
 from infrastructure.simulators.stripe.config import SimulatorConfig
-from infrastructure.simulators.stripe.manners import DAY
+from infrastructure.simulators.stripe.manners import DAY, Manners
 from infrastructure.simulators.stripe.rows import (
     AccountRow,
     BalanceTransactionRow,
@@ -60,6 +60,7 @@ class SimulatedStripeBooks(StoreGroup):
             self.events,
         )
         super().__init__(self.balances, *self._collections)
+        self.manners = config.manners
         self.maturing: list[tuple[int, str]] = []
         """Heap of the charges and balance transactions with pending money, each with the instant
         at which the money becomes available."""
@@ -70,15 +71,25 @@ class SimulatedStripeBooks(StoreGroup):
         self.begin()
 
     def begin(self) -> None:
-        """Start the days of the automatic payouts."""
+        """Start with the configured manners, and start the days of the automatic payouts."""
+        self.manners = self.config.manners
         self.next_payouts = self.clock.seconds() + DAY
+
+    def change_manners(self, manners: Manners) -> None:
+        """Change the manners from now on. The platform gets their funds in every currency that it
+        has used."""
+        self.manners = manners
+        for key in self.balances.held_by(PLATFORM):
+            missing = manners.funds - self.balances.amount(key)
+            if key.bucket == "available" and missing > 0:
+                self.balances.move(missing, BalanceKey(OUTSIDE, key.currency), key)
 
     def platform_balance(self, currency: str, bucket: str = "available") -> BalanceKey:
         """Return the key of the platform's balance. A currency gets the funds of the manners at
         its first use."""
         key = BalanceKey(PLATFORM, currency, bucket)
         if bucket == "available" and key not in self.balances:
-            self.balances.move(self.config.manners.funds, BalanceKey(OUTSIDE, currency), key)
+            self.balances.move(self.manners.funds, BalanceKey(OUTSIDE, currency), key)
         return key
 
     def add_transaction(

@@ -33,7 +33,7 @@ def register_charge(
         raise ValueError(f"there is already a charge {id_!r}; choose another id")
     now = books.clock.seconds()
     if available_in is None:
-        available_in = books.config.manners.pending_days * DAY
+        available_in = books.manners.pending_days * DAY
     charge = ChargeRow(
         id=id_,
         seq=books.charges.next_seq(),

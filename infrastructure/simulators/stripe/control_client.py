@@ -31,6 +31,10 @@ class SimulatorControl(ControlClient):
             )["amount"]
         )
 
+    async def change_manners(self, manners: str, pending_days: float | None = None) -> Json:
+        """Ask for `live` or `kind` manners, from now on; a reset restores the configured ones."""
+        return await self._post("manners", {"manners": manners, "pending_days": pending_days})
+
     async def pay_out(self, account: str, currency: str, amount: int | None = None) -> Json:
         """Pay `amount`, by default all, of the seller's money out to a bank."""
         return await self._post(

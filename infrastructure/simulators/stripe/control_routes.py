@@ -10,6 +10,7 @@ from infrastructure.simulators.stripe import accounts
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.charges import fail_charge, register_charge
+from infrastructure.simulators.stripe.manners import manners_named
 from infrastructure.simulators.stripe.payments import add_payment, charge_payment
 from infrastructure.simulators.stripe.pending_reversals import decide
 from infrastructure.simulators.stripe.render import (
@@ -98,6 +99,11 @@ def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
     return event_json(world.books, event)
 
 
+def _change_manners(world: StripeWorld, _: Request, body: Body) -> Json:
+    world.books.change_manners(manners_named(body["manners"], body.get("pending_days")))
+    return {"manners": world.books.manners._asdict()}
+
+
 def _tune(world: StripeWorld, _: Request, body: Body) -> Json:
     world.tune(body)
     return world.settings.model_dump(mode="json")
@@ -135,6 +141,7 @@ CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/fund", _fund),
     ("POST", "/_sim/drain", _drain),
     ("POST", "/_sim/payouts", lambda world, _, body: accounts.pay_out(world.books, **body)),
+    ("POST", "/_sim/manners", _change_manners),
     ("POST", "/_sim/accounts", _change_account),
     ("POST", "/_sim/charges", _register_charge),
     ("POST", "/_sim/charges/{id}/fail", _fail_charge),

@@ -32,3 +32,15 @@ KIND = Manners(funds=PLENTY, pending_days=0, automatic_payouts=False, notice=Fal
 
 MannersName = Literal["live", "kind"]
 BY_NAME: dict[MannersName, Manners] = {"live": LIVE, "kind": KIND}
+
+
+def manners_named(name: str, pending_days: float | None = None) -> Manners:
+    """Return the manners of this name, with other days until money is available if given. Raises
+    ValueError for an unknown name or a negative number."""
+    found = next((manners for known, manners in BY_NAME.items() if known == name), None)
+    if found is None or (pending_days or 0) < 0:
+        raise ValueError(
+            f"manners are {name!r} with {pending_days} pending days; choose one of "
+            f"{', '.join(BY_NAME)}, and no negative number of days"
+        )
+    return found if pending_days is None else found._replace(pending_days=pending_days)

@@ -15,7 +15,7 @@ def available_on_of(books: SimulatedStripeBooks, charge: ChargeRow | None) -> in
     """Return the instant at which the money of a new reversal is available to the platform."""
     if charge is not None and not charge.settled:
         return charge.available_on
-    return books.clock.seconds() + int(books.config.manners.pending_days * DAY)
+    return books.clock.seconds() + int(books.manners.pending_days * DAY)
 
 
 def credit(
@@ -37,7 +37,7 @@ def settle(books: SimulatedStripeBooks) -> None:
     now = books.clock.seconds()
     while books.next_payouts <= now:
         _settle_until(books, books.next_payouts)
-        if books.config.manners.automatic_payouts:
+        if books.manners.automatic_payouts:
             _sweep(books)
         books.next_payouts += DAY
     _settle_until(books, now)

@@ -17,6 +17,7 @@ from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.config import RuntimeSettings, SimulatorConfig
 from infrastructure.simulators.stripe.errors import CATALOGUE, UNIDENTIFIED, error_body
 from infrastructure.simulators.stripe.idempotency import IdempotencyKeys
+from infrastructure.simulators.stripe.manners import Manners
 from infrastructure.simulators.stripe.render import reversal_json, transfer_json
 from infrastructure.simulators.stripe.settlement import settle
 from infrastructure.simulators.stripe.state_file import (
@@ -70,6 +71,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         self.buffer.put("counters", "ids", self.ids.counters)
         self.buffer.put("counters", "clock", self.clock.offset)
         self.buffer.put("counters", "payouts", self.books.next_payouts)
+        self.buffer.put("counters", "manners", self.books.manners)
         events = self.books.announced[:]
         self.books.announced.clear()
         for event in events:
@@ -143,7 +145,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
             "Request-Id": request.request_id,
             "Stripe-Version": request.version or self.config.api_version,
         }
-        if self.config.manners.notice and not self.config.livemode:
+        if self.books.manners.notice and not self.config.livemode:
             headers["Stripe-Notice"] = NOTICE
         if request.key is not None:
             headers["Idempotency-Key"] = request.key
@@ -183,6 +185,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         yield "counters", "ids", orjson.dumps(self.ids.counters)
         yield "counters", "clock", orjson.dumps(self.clock.offset)
         yield "counters", "payouts", orjson.dumps(self.books.next_payouts)
+        yield "counters", "manners", orjson.dumps(self.books.manners)
         yield from self._state.records()
 
     def take_snapshot(self, name: str) -> int:
@@ -221,6 +224,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         self.ids.restore(counters["ids"])
         self.clock.offset = counters["clock"]
         self.books.next_payouts = counters["payouts"]
+        self.books.manners = Manners(*counters["manners"])
         self._state.restore(groups)
         return True
 

@@ -34,7 +34,7 @@ class Books:
         self.objects = objects
         self.read: list[str] = []
 
-    async def get(self, path: str, expand: str) -> Mapping[str, object] | Failure:
+    async def get(self, path: str, expand: str | None) -> Mapping[str, object] | Failure:
         self.read.append(path.removeprefix("/v1/"))
         return self.objects.get(self.read[-1], ABSENT)
 
@@ -66,6 +66,16 @@ def _intent(latest: object) -> Json:
             {"payment_intents/pi_1": _intent("ch_1")},
             ChargeAtStripe("ch_1", 1_000, "USD", "succeeded"),
             2,
+        ),
+        (
+            {"payment_intents/pi_1": _intent({"id": "ch_1"})},
+            ChargeAtStripe("ch_1", 1_000, "USD", "succeeded"),
+            1,
+        ),
+        (
+            {"payment_intents/pi_1": _intent(CHARGE | {"balance_transaction": {"id": "txn_1"}})},
+            UNSETTLED,
+            1,
         ),
         ({"payment_intents/pi_1": _intent(None)}, None, 1),
         ({}, ABSENT, 1),

@@ -7,6 +7,7 @@ import stripe
 from infrastructure.simulators.stripe import (
     KIND,
     LIVE,
+    ControlRefused,
     SimulatorConfig,
     SimulatorControl,
     running_simulator,
@@ -177,3 +178,18 @@ async def test_notice_comes_in_test_mode_only(api_at: OpenCaller, livemode: bool
     async with running_simulator(config) as (simulator, _):
         answer = await api_at(simulator.url).get("/v1/balance")
         assert ("stripe-notice" in answer.headers) is not livemode
+
+
+async def test_manners_change_while_the_simulator_runs(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
+    assert refused(await api.transfer())[2] == "balance_insufficient"
+    await control.change_manners("kind")
+    made = await api.made()
+    await control.advance_clock(30 * DAY)
+    assert (await api.reverse(made["id"])).status_code == 200, "no payout swept it"
+    await control.change_manners("live", pending_days=0)
+    await control.create_charge("ch_1", "usd", 500)
+    assert (await control.ledger())["balances"]["platform"]["pending"].get("usd", 0) == 0
+    with pytest.raises(ControlRefused, match="choose one of live, kind"):
+        await control.change_manners("rude")
