@@ -4,12 +4,14 @@ anew after a lost race.
 A decision has no side effect that could be repeated.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from application.ports import Clock, EventLog
+from application.order_turns import OrderTurns
+from application.ports import Clock, EventLog, WorkQueue
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
 from domain.identity import order_stream, pause_stream
@@ -17,6 +19,15 @@ from domain.pause import LOOK_UP_FIRST
 
 ATTEMPTS = 20
 """Upper limit of decisions per command; after that the caller gets the Conflict."""
+FAIR_RACES = 3
+"""Races that a command may lose before it holds the transfers that it decides about."""
+FIRST_WAIT, LONGEST_WAIT = 0.025, 0.3
+"""Seconds between further decisions, while calls that are in flight end."""
+HOLD = timedelta(seconds=5)
+"""Lease of the held transfers, in case this process dies before it releases them."""
+PATIENCE, WEBHOOK_PATIENCE = 10.0, 1.0
+"""Seconds for which a command waits for other commands on its order. A webhook gives its place in
+the batch back sooner, and comes again."""
 LOOK_UP_FIRST_STREAM = pause_stream(LOOK_UP_FIRST)
 """Stream of the pause during which, after a restore, a transfer is looked up at Stripe before it is
 sent."""
@@ -30,39 +41,77 @@ NO_EXTRAS = CommitExtras()
 class CommandHandler:
     """Load, decide, append; repeated until no other process was faster."""
 
-    def __init__(self, log: EventLog, clock: Clock) -> None:
-        self._log, self._clock = log, clock
+    def __init__(self, log: EventLog, clock: Clock, work: WorkQueue | None = None) -> None:
+        """Take the queue of transfers, if workers run that could win every race; see `_hold`."""
+        self._log, self._clock, self._work = log, clock, work
+        self._turns = OrderTurns()
 
     async def handle(
         self,
         load: Callable[[], Awaitable[UnitOfWork]],
         decide: Decision[T],
         extras: CommitExtras | Callable[[T], CommitExtras] = NO_EXTRAS,
+        order_id: str | None = None,
     ) -> T:
         """Return the result of `decide` once its changes are stored. `extras` may depend on that
-        result.
+        result. With `order_id`, commands on the same order wait for each other.
 
-        Raises Conflict after `ATTEMPTS` lost races, and the errors of `load` and `decide`.
+        Raises Conflict after `ATTEMPTS` lost races, OrderBusy, and the errors of `load` and
+        `decide`.
         """
-        for left in reversed(range(ATTEMPTS)):
-            uow = await load()
-            uow.mark_unverified()
-            result = decide(uow, self._clock.now())
-            along = extras if isinstance(extras, CommitExtras) else extras(result)
-            if not uow.changed() and along.inbox is None:
-                break
-            try:
-                await self._log.append(uow, along)
-                break
-            except Conflict:
-                if not left:
-                    raise
-            except ConstraintBroken as broken:
-                if broken.constraint not in NAME_TAKEN or not left:
-                    # otherwise another process recorded the same refund under its other name: the
-                    # next load finds it
-                    raise
-        return result
+        if order_id is None:
+            return await self._handle(load, decide, extras)
+        of_webhook = isinstance(extras, CommitExtras) and extras.inbox is not None
+        patience = WEBHOOK_PATIENCE if of_webhook else PATIENCE
+        async with self._turns.of(order_id, patience):
+            return await self._handle(load, decide, extras)
+
+    async def _handle(
+        self,
+        load: Callable[[], Awaitable[UnitOfWork]],
+        decide: Decision[T],
+        extras: CommitExtras | Callable[[T], CommitExtras],
+    ) -> T:
+        holder, held, uow = f"command-{uuid4().hex[:12]}", set[UUID](), UnitOfWork({}, {})
+        try:
+            for attempt in range(1, ATTEMPTS + 1):
+                if attempt > FAIR_RACES:
+                    held |= await self._hold(holder, uow)
+                    wait = FIRST_WAIT * 2 ** (attempt - FAIR_RACES)
+                    await asyncio.sleep(min(wait, LONGEST_WAIT))
+                uow = await load()
+                uow.mark_unverified()
+                uow.mark_moved()
+                result = decide(uow, self._clock.now())
+                along = extras if isinstance(extras, CommitExtras) else extras(result)
+                if not uow.changed() and along.inbox is None:
+                    return result
+                try:
+                    await self._log.append(uow, along)
+                    return result
+                except Conflict:
+                    if attempt == ATTEMPTS:
+                        raise
+                except ConstraintBroken as broken:
+                    if broken.constraint not in NAME_TAKEN or attempt == ATTEMPTS:
+                        # otherwise another process recorded the same refund under its other name:
+                        # the next load finds it
+                        raise
+        finally:
+            if held and self._work is not None:
+                await self._work.release(holder, held)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _hold(self, holder: str, uow: UnitOfWork) -> set[UUID]:
+        """Lease the transfers that no worker holds, and return their ids.
+
+        While the reversals of a large order are sent, each outcome changes a stream that the
+        command decides about. The calls in flight end; no new one begins while the lease runs.
+        """
+        transfers = {transfer.id for transfer in uow.transfers()}
+        if self._work is not None and transfers:
+            await self._work.hold(holder, transfers, HOLD)
+        return transfers
 
     async def load(self, *streams: UUID) -> UnitOfWork:
         """Load these streams and nothing else."""
@@ -79,7 +128,8 @@ class CommandHandler:
         append raises Conflict.
         """
         uow = await self.load_order(order_id, *streams)
-        uow.merge(await self._log.load(uow.order(order_id).transfer_ids()))
+        order = uow.order(order_id)
+        uow.merge(await self._log.load([*order.transfer_ids(), *order.seller_streams()]))
         return uow
 
     async def load_transfer_with_order(self, transfer_id: UUID, *streams: UUID) -> UnitOfWork:
@@ -91,7 +141,10 @@ class CommandHandler:
         if (order := uow.known_order(order_id)) is not None:
             uow.merge(
                 await self._log.load(
-                    [other for other in order.transfer_ids() if other != transfer_id]
+                    [
+                        *(other for other in order.transfer_ids() if other != transfer_id),
+                        *order.seller_streams(),
+                    ]
                 )
             )
         return uow

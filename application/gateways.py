@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from domain.provider_call.outcome import Failure, Outcome
+from domain.provider_call.outcome import Failure, Outcome, ReversalOutcome
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
 from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
@@ -25,12 +25,30 @@ class ListedTransfer(NamedTuple):
     """Stripe's own (`group_pi_…`) if the transfer has a source."""
     source_transaction: str | None = None
 
+    def unclaimed(self) -> "ListedTransfer":
+        """Return the transfer without anything by which it could be taken for one of ours."""
+        transfer = self.transfer._replace(transfer_id=None)
+        return self._replace(transfer=transfer, order_id=None, transfer_group=None)
+
+
+class UnreadableTransfer(NamedTuple):
+    """A listed transfer with a member that the ledger cannot read, as transfers of strangers may
+    have. It counts as an incomplete answer only if it is ours."""
+
+    stripe_transfer_id: str
+    transfer_id: str | None
+    """Our id in its metadata."""
+    why: str
+
 
 class Page(NamedTuple):
     """A part of a list, newest first."""
 
     listed: Sequence[ListedTransfer]
     more: bool
+    unreadable: Sequence[UnreadableTransfer] = ()
+    last: str | None = None
+    """Stripe's id of the last transfer, readable or not: the next page begins after it."""
 
 
 class StripeBooks(Protocol):
@@ -71,9 +89,11 @@ class TransferGateway(Protocol):
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
-    ) -> Outcome:
-        """Take `amount` (minor units) back from a transfer. `Succeeded.stripe_id` is the id of the
-        reversal, `trr_…`.
+        currency: str = "",
+    ) -> ReversalOutcome:
+        """Take `amount` (minor units of `currency`, as the ledger counts them) back from a
+        transfer. `Succeeded.stripe_id` is the id of the reversal, `trr_…`. A reversal that has
+        failed or was canceled is `Rejected`.
 
         None means the whole amount left; it is read from the transfer before the body is frozen and
         sent.

@@ -62,6 +62,18 @@ class OrderMatches(NamedTuple):
         return self.by_payment[0] if len(self.by_payment) == 1 else None
 
 
+class WebhookName(NamedTuple):
+    """Names and status of a stored webhook."""
+
+    provider: str
+    event_id: str
+    event_type: str
+    status: str
+    reason: str | None
+    leased: bool
+    """True while a process handles it."""
+
+
 class Directory(Protocol):
     """Finds streams by other names than their ids. An answer includes every commit before the
     question."""
@@ -101,6 +113,13 @@ class Directory(Protocol):
     async def transfers_of(self, order_id: str) -> Sequence[UUID]:
         """Return the transfers of an order. The order itself may be unknown."""
 
+    async def unsent_of(self, seller_id: str, after: UUID | None) -> Sequence[UUID]:
+        """Return a batch of the seller's transfers that are not paid, in the order of their
+        ids."""
+
+    async def webhook(self, inbox_id: int) -> "WebhookName | None":
+        """Return the stored webhook with this number; None if there is none."""
+
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         """Return the Stripe ids of those that belong to a transfer of ours: by our record, or by
         the id in their metadata."""
@@ -124,6 +143,10 @@ class WorkQueue(Protocol):
     """
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork: ...
+
+    async def hold(self, holder: str, ids: Collection[UUID], lease: timedelta) -> None:
+        """Lease these transfers, due or not, except those that another holder has: no call begins
+        for them meanwhile."""
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> Collection[UUID]:
         """Renew the leases; return the ids that are still held."""

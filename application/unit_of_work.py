@@ -16,13 +16,17 @@ from domain.identity import (
     order_stream,
     pause_stream,
     payout_stream,
+    seller_account_stream,
+    webhook_stream,
 )
 from domain.order.aggregate import Order
 from domain.order.recovery import recover_shares
 from domain.pause import LOOK_UP_FIRST, Pause
 from domain.payout import Payout
 from domain.refund.aggregate import Refund
+from domain.seller_account import SellerAccount
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.webhook import Webhook
 
 
 class StreamFold(Protocol):
@@ -111,6 +115,25 @@ class UnitOfWork:
         for transfer in self.transfers():
             looked_at = transfer.operation.looked_at if transfer.operation is not None else None
             transfer.unverified = looked_at is None or looked_at < pause.modified_on
+
+    def seller_account(self, seller_id: str) -> SellerAccount | None:
+        """Return the account to which a seller has moved; None if the seller never moved."""
+        stream = self._streams.get(seller_account_stream(seller_id))
+        return stream if isinstance(stream, SellerAccount) else None
+
+    def mark_moved(self) -> None:
+        """Mark the orders whose sellers have moved to another account since their registration."""
+        for order in [s for s in self._streams.values() if isinstance(s, Order)]:
+            for seller_id in order.shares:
+                account = self.seller_account(seller_id)
+                destination = account and account.destination_for(order.created_on)
+                if destination:
+                    order.moved[seller_id] = destination
+
+    def webhook(self, provider: str, event_id: str) -> Webhook | None:
+        """Return the decisions about a stored webhook; None if there is none."""
+        stream = self._streams.get(webhook_stream(provider, event_id))
+        return stream if isinstance(stream, Webhook) else None
 
     def finding(self, finding_id: str) -> Finding | None:
         """Return the finding with the decision about it; None if there is no decision."""

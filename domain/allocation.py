@@ -6,7 +6,7 @@ and do not depend on the order of proportional refunds. Largest remainders and p
 fairer, but with them a seller's target can fall while the refund grows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -18,18 +18,31 @@ class Portion(NamedTuple):
     explicit: Mapping[str, int] | None = None
 
 
-def allocate(shares: Mapping[str, int], order_amount: int, refunded: int) -> dict[str, int]:
+def allocate(
+    shares: Mapping[str, int],
+    order_amount: int,
+    refunded: int,
+    steps: Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Return the amount to take back from each seller after `refunded` of `order_amount` (minor
     units, proportional).
 
-    Raises ValueError when the amounts cannot belong to one order.
+    `steps`: the number of which each amount of a seller is a multiple, if it is not 1. Shares are
+    multiples too, so that the full refund takes exactly the share. Raises ValueError when the
+    amounts cannot belong to one order.
     """
     if order_amount <= 0 or not 0 <= refunded <= order_amount:
         raise ValueError(
             f"{refunded} refunded of {order_amount}: expected an order above 0 and at most all "
             "of it refunded."
         )
-    return {seller: share * refunded // order_amount for seller, share in shares.items()}
+    if refunded == order_amount:
+        return dict(shares)
+    steps = steps or {}
+    return {
+        seller: share * refunded // order_amount // steps.get(seller, 1) * steps.get(seller, 1)
+        for seller, share in shares.items()
+    }
 
 
 def targets(
@@ -37,6 +50,7 @@ def targets(
     order_amount: int,
     portions: Sequence[Portion],
     summed: frozenset[str] | None = None,
+    steps: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Return the target of each seller, the amount to take back, after these portions in the order
     they became known.
@@ -44,9 +58,10 @@ def targets(
     An explicit allocation opens a new segment: later proportional refunds divide the rest of each
     share over max(rest of the order, sum of the rests of the shares). `summed` names the sellers
     whose shares are in the order's currency (None: all), since amounts of different currencies do
-    not add up.
+    not add up. `steps`: see `allocate`.
     """
-    return cumulative_targets(shares, order_amount, portions, summed)[-1]
+    *_, last = _segments(shares, order_amount, portions, summed, steps)
+    return last.taken()
 
 
 def cumulative_targets(
@@ -54,18 +69,31 @@ def cumulative_targets(
     order_amount: int,
     portions: Sequence[Portion],
     summed: frozenset[str] | None = None,
+    steps: Mapping[str, int] | None = None,
 ) -> list[dict[str, int]]:
     """Return the targets before the first portion, and those after each; see `targets`."""
-    segment = _Segment(dict.fromkeys(shares, 0), dict(shares), order_amount, order_amount, 0)
-    cumulative = [segment.taken()]
+    return [segment.taken() for segment in _segments(shares, order_amount, portions, summed, steps)]
+
+
+def _segments(
+    shares: Mapping[str, int],
+    order_amount: int,
+    portions: Sequence[Portion],
+    summed: frozenset[str] | None,
+    steps: Mapping[str, int] | None,
+) -> Iterator["_Segment"]:
+    """Yield the segment before the first portion, and those after each. Only `taken` costs time in
+    proportion to the number of sellers."""
+    nothing = dict.fromkeys(shares, 0)
+    segment = _Segment(nothing, dict(shares), order_amount, order_amount, 0, steps or {})
+    yield segment
     for portion in portions:
         segment = (
             segment.proportional(portion.amount)
             if portion.explicit is None
             else segment.divided(portion, summed)
         )
-        cumulative.append(segment.taken())
-    return cumulative
+        yield segment
 
 
 class _Segment(NamedTuple):
@@ -77,10 +105,11 @@ class _Segment(NamedTuple):
     order_left: int
     denominator: int
     refunded: int
+    steps: Mapping[str, int]
 
     def taken(self) -> dict[str, int]:
         now = (
-            allocate(self.shares, self.denominator, self.refunded)
+            allocate(self.shares, self.denominator, self.refunded, self.steps)
             if self.denominator
             else dict.fromkeys(self.shares, 0)
         )
@@ -91,8 +120,10 @@ class _Segment(NamedTuple):
 
     def divided(self, portion: Portion, summed: frozenset[str] | None) -> "_Segment":
         explicit = portion.explicit or {}
+        # a refund that came after an explicit dispute comes first, and may leave less of a share
         taken = {
-            seller: amount + explicit.get(seller, 0) for seller, amount in self.taken().items()
+            seller: min(amount + explicit.get(seller, 0), self.before[seller] + self.shares[seller])
+            for seller, amount in self.taken().items()
         }
         left = {
             seller: self.before[seller] + self.shares[seller] - amount
@@ -102,4 +133,4 @@ class _Segment(NamedTuple):
         shares_left = sum(
             amount for seller, amount in left.items() if summed is None or seller in summed
         )
-        return _Segment(taken, left, order_left, max(order_left, shares_left), 0)
+        return _Segment(taken, left, order_left, max(order_left, shares_left), 0, self.steps)

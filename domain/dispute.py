@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TypedDict, Unpack
 
-from domain.errors import ContentDiffers, Contradiction
+from domain.errors import ContentDiffers, Contradiction, Refused
 from domain.fact import Fact, Opening, Stream, opened
 from domain.identity import dispute_stream
 
@@ -172,6 +172,32 @@ class Won(DisputeUpdate):
     LEADS_TO = DisputeStatus.WON
 
 
+class ReinstatedInPart(DisputeUpdate):
+    """Only a part of the money came back. A person decides how much of the order the dispute still
+    takes."""
+
+    TOPIC = "ledger.dispute.reinstated_in_part"
+    still_withdrawn: dict[str, int]
+    """Amount that the platform has not got back, by currency, as the provider counts it."""
+
+    def apply(self, aggregate: "Dispute") -> None:
+        aggregate.still_withdrawn, aggregate.undecided = self.still_withdrawn, True
+        super().apply(aggregate)
+
+
+class PartDecided(DisputeUpdate):
+    """A person decided that the dispute takes `amount` of the order."""
+
+    TOPIC = "ledger.dispute.part_decided"
+    amount: int
+    actor: str
+    reason: str
+
+    def apply(self, aggregate: "Dispute") -> None:
+        aggregate.decided_amount, aggregate.undecided = self.amount, False
+        super().apply(aggregate)
+
+
 _FACTS: Mapping[DisputeStatus, type[DisputeUpdate]] = MappingProxyType(
     {
         kind.LEADS_TO: kind
@@ -186,6 +212,12 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
     def __init__(self) -> None:
         self.status: DisputeStatus
         self.withdrawn = self.reinstated = False
+        self.still_withdrawn: dict[str, int] = {}
+        """Amount that the platform has not got back, by currency; empty until a part came back."""
+        self.undecided = False
+        """True while a part of the money came back and a person has not decided about the rest."""
+        self.decided_amount: int | None = None
+        """Amount of the order that the dispute takes by the decision of a person."""
         self.dispute_id = self.provider = self.order_id = self.currency = ""
         self.amount = 0
 
@@ -231,6 +263,38 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         self.record(_FACTS[status](**self.next(now), source=source))
         return True
 
+    def report_part(self, still_withdrawn: Mapping[str, int], source: str, now: datetime) -> bool:
+        """Record that only a part of the money came back. Returns whether a person has to decide.
+
+        The same amounts are recorded once, so that a repeated report asks nothing again. A report
+        that comes after the whole money is old.
+        """
+        if self.reinstated:
+            return False
+        if dict(still_withdrawn) != self.still_withdrawn:
+            fact = ReinstatedInPart(
+                **self.next(now), source=source, still_withdrawn=dict(still_withdrawn)
+            )
+            self.record(fact)
+        return self.undecided
+
+    def decide(self, amount: int, actor: str, reason: str, now: datetime) -> None:
+        """Record the decision of a person that the dispute takes `amount` of the order. Raises
+        Refused."""
+        if self.reinstated:
+            raise Refused(
+                f"The whole money of dispute {self.dispute_id!r} came back, so it takes nothing."
+            )
+        if not 0 <= amount <= self.amount:
+            raise Refused(
+                f"Dispute {self.dispute_id!r} is over {self.amount} {self.currency} (minor units); "
+                f"give an amount from 0 to {self.amount}, not {amount}."
+            )
+        decided = PartDecided(
+            **self.next(now), source=f"operator:{actor}", amount=amount, actor=actor, reason=reason
+        )
+        self.record(decided)
+
     def takes(self, policy: DisputePolicy) -> bool:
         """Return whether the sellers bear their shares of the dispute now."""
         if self.reinstated:
@@ -239,5 +303,14 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
 
 
 AnyDisputeFact = (
-    Opened | Restated | Challenged | FundsWithdrawn | Closed | Lost | FundsReinstated | Won
+    Opened
+    | Restated
+    | Challenged
+    | FundsWithdrawn
+    | Closed
+    | Lost
+    | FundsReinstated
+    | Won
+    | ReinstatedInPart
+    | PartDecided
 )

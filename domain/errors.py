@@ -5,20 +5,27 @@ LedgerError
 ├── Refused                  the command is not possible in the present state; nothing changed
 │   ├── IllegalTransition        the life cycle has no such arrow
 │   ├── ContentDiffers           the same id again, with other content
-│   │   └── ImportDiffers            an order's shares differ from its imported transfers
+│   │   ├── ImportDiffers            an order's shares differ from its imported transfers
+│   │   ├── CollectedDiffers         a payment received another amount or currency
+│   │   └── PaymentVoided            the payment was cancelled after its capture
 │   ├── UnknownId                nothing is stored under this id
 │   ├── Contradiction            a report that a recorded final status rules out; ask the provider
+│   ├── OutdatedAnswer           an answer about a refund that has changed since the question began
 │   ├── NotTheAuthority          a report by a provider without authority over the order
+│   ├── OtherPayment             a report about another payment than the one that paid the order
+│   ├── AwaitsPayment            a refund above the order, whose collected amount is not known
 │   ├── ExceedsOrder             an amount above the rest of the order
 │   ├── CallInFlight             a call to Stripe is under way; its outcome comes first
 │   ├── NothingToRetry           no call is due, so a retry has nothing to send
 │   ├── NothingToResolve         nothing is stuck
+│   ├── NothingToDecide          the refund or dispute was not set aside
 │   ├── EvidenceDiffers          the object at Stripe does not prove the outcome it was given for
 │   ├── PspRefused               the payment provider refused, and made nothing
 │   ├── NotAdoptable             a difference from Stripe's books that cannot be adopted
 │   └── BadMoney                 not an amount or a currency that the ledger accepts
 ├── Conflict                 another writer appended first: reload and decide again
 ├── Unavailable              the database cannot answer now; the request may be fine
+│   └── NewerRelease             a stream has a fact that only a newer release knows
 ├── StripeSilent             Stripe could not be asked; nothing changed
 ├── PspSilent                the payment provider's answer is unknown; repeat the same request
 └── ConstraintBroken         the database refused the rows of the facts; names the constraint
@@ -92,17 +99,87 @@ class UnknownId(Refused):
         super().__init__(f"There is no {kind} {name!r}; check the id, or record it first.")
 
 
+class CollectedDiffers(ContentDiffers):
+    """A payment received less than was ordered, another currency, or another amount than is
+    recorded. No seller is paid by it."""
+
+    def __init__(
+        self,
+        order_id: str,
+        payment_id: str | None,
+        *,
+        received: str,
+        ordered: str,
+        recorded: str | None = None,
+    ) -> None:
+        self.kind, self.name, self.differences = "order", order_id, ("amount received",)
+        payment = f"Payment {payment_id!r}" if payment_id else "The payment"
+        known = f", and {recorded} are recorded as received" if recorded else ""
+        Refused.__init__(
+            self,
+            f"{payment} of order {order_id!r} received {received} (minor units), but {ordered} "
+            f"were ordered{known}; no seller is paid by this report: compare it with the payment "
+            f"at the payment provider, then report the order as paid, or refund the buyer.",
+        )
+
+
+class PaymentVoided(ContentDiffers):
+    """The payment was cancelled after its capture, so the buyer has his money back. Nothing is
+    paid."""
+
+    def __init__(self, order_id: str, payment_id: str) -> None:
+        self.kind, self.name, self.differences = "order", order_id, ("payment_id",)
+        Refused.__init__(
+            self,
+            f"Payment {payment_id!r} of order {order_id!r} was reported as cancelled after its "
+            f"capture, so it pays no seller; collect the money again under a new order.",
+        )
+
+
+class AwaitsPayment(Refused):
+    """A refund is above the order's amount, and the payment has not told yet how much was
+    collected. The refund waits for the payment."""
+
+    code = "awaits_payment"
+
+    def __init__(self, order_id: str, refund_id: str, amount: int, left: int) -> None:
+        self.order_id, self.refund_id = order_id, refund_id
+        super().__init__(
+            f"Refund {refund_id!r} is over {amount} (minor units), and order {order_id!r}, whose "
+            f"payment is not recorded yet, has {left} left; the refund waits for the payment, "
+            f"which tells how much was collected."
+        )
+
+
 class Contradiction(Refused):
     """A report that the recorded state rules out. It is never dropped: the provider is asked, or a
     person decides."""
 
     code = "contradiction"
 
-    def __init__(self, kind: str, name: str, recorded: str, reported: str) -> None:
+    def __init__(
+        self, kind: str, name: str, recorded: str, reported: str, version: int | None = None
+    ) -> None:
+        """`version` is that of the stream which rules the report out."""
         self.kind, self.name, self.recorded, self.reported = kind, name, recorded, reported
+        self.version = version
         super().__init__(
             f"{kind} {name!r} is recorded as {recorded}, but reported as {reported}; "
             f"ask the payment provider for the status of this {kind.lower()}."
+        )
+
+
+class OutdatedAnswer(Refused):
+    """An answer of the payment provider about a refund that has changed here since the question
+    began. The answer may be older than the change, so the provider is asked again."""
+
+    code = "outdated_answer"
+
+    def __init__(self, refund_id: str, asked_at: int, version: int) -> None:
+        self.refund_id = refund_id
+        super().__init__(
+            f"Refund {refund_id!r} was at version {asked_at} when the payment provider was asked, "
+            f"and is at version {version} now; ask again."
         )
 
 
@@ -118,6 +195,20 @@ class NotTheAuthority(Refused):
             f"The provider is not the authority for order {order_id!r}: another provider took "
             "the payment or was the first to "
             "report a refund or dispute, and only its reports count."
+        )
+
+
+class OtherPayment(Refused):
+    """A report about another payment than the one that paid the order. The sellers' shares are not
+    concerned."""
+
+    code = "other_payment"
+
+    def __init__(self, order_id: str, paid_by: str, told: str) -> None:
+        self.order_id, self.paid_by, self.told = order_id, paid_by, told
+        super().__init__(
+            f"The report is about payment {told}, but order {order_id!r} was paid by payment "
+            f"{paid_by}, so nothing is taken from its sellers."
         )
 
 
@@ -176,6 +267,19 @@ class NothingToResolve(Refused):
         super().__init__(f"Transfer {transfer_id} has nothing to resolve: {why}.")
 
 
+class NothingToDecide(Refused):
+    """The refund or dispute was not set aside, so a person has nothing to decide."""
+
+    code = "nothing_to_decide"
+
+    def __init__(self, kind: str, name: str, why: str) -> None:
+        self.kind, self.name, self.why = kind, name, why
+        super().__init__(
+            f"{kind} {name!r} has nothing to decide: {why}; `decide` is for a refund or dispute "
+            "with an alarm that asks for it."
+        )
+
+
 class EvidenceDiffers(Refused):
     """The object at Stripe does not prove the outcome it was given for."""
 
@@ -230,6 +334,16 @@ class Conflict(LedgerError):
         self.taken = tuple(taken)
         listed = ", ".join(f"{stream} v{version}" for stream, version in self.taken)
         super().__init__(f"Another writer was first ({listed}); reload and decide again.")
+
+
+class OrderBusy(Conflict):
+    """Other commands on this order were running all the time. Nothing was decided; try again."""
+
+    def __init__(self, order_id: str) -> None:
+        self.taken = ()
+        LedgerError.__init__(
+            self, f"Other commands on order {order_id!r} are still running; try again in a moment."
+        )
 
 
 class ConstraintBroken(LedgerError):
@@ -287,3 +401,18 @@ class Unavailable(LedgerError):
         )
         next_ = doubtful if in_doubt else "nothing was stored: retry later"
         super().__init__(f"The database cannot answer now ({why}); {next_}.")
+
+
+class NewerRelease(Unavailable):
+    """A stream has a fact of a newer release. Its work waits for that release, and counts as no
+    attempt."""
+
+    code = "newer_release"
+
+    def __init__(self, topic: str) -> None:
+        self.topic, self.why, self.in_doubt = topic, f"fact {topic} of a newer release", False
+        LedgerError.__init__(
+            self,
+            f"A newer release recorded {topic}, which this release does not know; deploy that "
+            "release or a later one, until then the work of this stream waits.",
+        )

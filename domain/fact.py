@@ -1,7 +1,7 @@
 """Base classes of facts and aggregates."""
 
 from datetime import datetime
-from typing import TypedDict, TypeVar, dataclass_transform
+from typing import Self, TypedDict, TypeVar, dataclass_transform
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate, AggregateCreated, AggregateEvent
@@ -76,6 +76,16 @@ class Stream(Aggregate):
         self.check(fact)
         fact.mutate(self)
         self.pending_events.append(fact)
+
+    def copied(self) -> Self:
+        """Return an independent copy. The values of a state are immutable, so its containers are
+        copied, and nothing below them."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(
+            (name, value.copy() if isinstance(value, dict | list | set) else value)
+            for name, value in self.__dict__.items()
+        )
+        return copy
 
     def check(self, fact: Fact) -> None:
         """Refuse a fact that this aggregate's state does not allow. The base class allows every

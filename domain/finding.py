@@ -118,6 +118,18 @@ class Adopted(Fact):
         aggregate.ignored = False
 
 
+class IgnoreTakenBack(Fact):
+    """`actor` took the decision to ignore the difference back: it is reported again."""
+
+    TOPIC = "ledger.finding.ignore_taken_back"
+    finding_id: str
+    actor: str
+    reason: str
+
+    def apply(self, aggregate: "Finding") -> None:
+        aggregate.ignored = False
+
+
 class Finding(Stream, topic=TOPIC, opening=Noted):
     """One difference about which a person has decided."""
 
@@ -151,6 +163,17 @@ class Finding(Stream, topic=TOPIC, opening=Noted):
         )
         return True
 
+    def unignore(self, by: DecidedBy, now: datetime) -> bool:
+        """Report the finding again. Returns whether it was ignored."""
+        if not self.ignored:
+            return False
+        self.record(
+            IgnoreTakenBack(
+                **self.next(now), finding_id=self.finding_id, actor=by.actor, reason=by.reason
+            )
+        )
+        return True
+
     def adopt(self, by: DecidedBy, now: datetime) -> None:
         """Record the adoption. The caller records the object at Stripe in the same transaction."""
         self.record(
@@ -158,4 +181,4 @@ class Finding(Stream, topic=TOPIC, opening=Noted):
         )
 
 
-AnyFindingFact = Noted | Ignored | Adopted
+AnyFindingFact = Noted | Ignored | Adopted | IgnoreTakenBack

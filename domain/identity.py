@@ -60,6 +60,16 @@ def payout_stream(account: str, payout_id: str) -> UUID:
     return _named("payout", account, payout_id)
 
 
+def webhook_stream(provider: str, event_id: str) -> UUID:
+    """Return the stream of the decisions about one stored webhook."""
+    return _named("webhook", provider, event_id)
+
+
+def seller_account_stream(seller_id: str) -> UUID:
+    """Return the stream of a seller's moves to other accounts."""
+    return _named("seller_account", seller_id)
+
+
 DISPUTE = "dispute "
 """Prefix of causes that are disputes. A refund id cannot begin with it, because ids given by
 callers have no spaces."""

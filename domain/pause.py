@@ -7,6 +7,7 @@ actor, time and reason. The scope `unseen` does not stop work: after a restore f
 requires a look-up at Stripe before each send.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from domain.fact import Fact, Opening, Stream, opened
@@ -82,6 +83,21 @@ class Resumed(Fact):
         aggregate.paused = False
 
 
+class CapabilitiesTold(Fact):
+    """Stripe's events have told which capabilities of the seller's account are active, and our key
+    may not read the account. They are kept, because most events tell one capability only."""
+
+    TOPIC = "ledger.switch.capabilities_told"
+    scope: str
+    account: str
+    capabilities: dict[str, str]
+    """State of each capability that has been told."""
+    source: str
+
+    def apply(self, aggregate: "Pause") -> None:
+        aggregate.capabilities[self.account] = self.capabilities
+
+
 class Pause(Stream, topic=TOPIC, opening=Installed):
     """One scope that can be paused."""
 
@@ -91,6 +107,8 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
         self.actor = self.reason = ""
         """Actor and reason of the last pause."""
         self.lost_since: datetime | None = None
+        self.capabilities: dict[str, dict[str, str]] = {}
+        """Capabilities of accounts that our key may not read, as events told them."""
 
     @classmethod
     def install(cls, scope: str, now: datetime) -> "Pause":
@@ -120,6 +138,22 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
         )
         return True
 
+    def tell(
+        self, account: str, capabilities: Mapping[str, str], source: str, now: datetime
+    ) -> None:
+        """Keep the capabilities of an account that our key may not read. Does nothing if they are
+        kept already."""
+        if self.capabilities.get(account) != dict(capabilities):
+            self.record(
+                CapabilitiesTold(
+                    **self.next(now),
+                    scope=self.scope,
+                    account=account,
+                    capabilities=dict(capabilities),
+                    source=source,
+                )
+            )
+
     @property
     def paused_by_stripe(self) -> bool:
         """Return whether a Stripe event has paused the scope, so that another event may resume
@@ -134,4 +168,4 @@ class Pause(Stream, topic=TOPIC, opening=Installed):
         return True
 
 
-AnyPauseFact = Installed | Paused | Resumed
+AnyPauseFact = Installed | Paused | Resumed | CapabilitiesTold

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
@@ -16,20 +17,25 @@ from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.log_config import name_mode
 from infrastructure.postgres import migrate
 from infrastructure.postgres.alarms import PostgresAlarms
-from infrastructure.postgres.bound_account import bind
-from infrastructure.postgres.connections import new_pool
+from infrastructure.postgres.bound_account import bind, require_binding
+from infrastructure.postgres.connections import Pool, connect, fetch_one, new_pool
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
-from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.ledger import LEDGER, NEWER_RELEASE, PostgresEventLog
+from infrastructure.postgres.rights import require_rights
+from infrastructure.postgres.server_checks import await_server
+from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
 from infrastructure.simulators.selection import DATA, made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
 
+MOST_READ = 100
+"""Number of last facts that tell when the backup was made."""
 ACCOUNT_WITHIN = 5.0
 """Seconds for reading the account of the key at Stripe; a start does not wait for the end of an
 outage."""
@@ -39,30 +45,40 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def stored(settings: Settings) -> AsyncIterator[Storage]:
-    """Open the ledger's database, migrated.
+async def stored(settings: Settings, *, writes: bool = False) -> AsyncIterator[Storage]:
+    """Open the ledger's database for a command, as it is: not migrated, not bound.
 
-    Raises MigrationError, EmbeddedPostgresError, psycopg.OperationalError.
+    `writes`: the command decides, so its role needs the rights of the app. Raises NotNow,
+    UnusableServer, MissingRight, MigrationError, EmbeddedPostgresError, psycopg.OperationalError.
     """
     async with AsyncExitStack() as stack:
-        yield await _storage(settings, stack)
+        database_url = await _database(settings, stack)
+        await require_ledger(database_url, writes=writes)
+        yield await _storage(settings, database_url, stack)
 
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, loops: bool = True, look_up_first: bool = False
+    settings: Settings, *, loops: bool = True, look_up_first: bool = False, writes: bool = False
 ) -> AsyncIterator[Service]:
     """Run a ledger: migrated, bound to its mode, and at work; drained at the end.
 
-    `look_up_first`, after a restore from a backup: no process sends a request before it has looked
-    for it at Stripe. Raises WrongBinding, SimulatorNotStarted, and the errors of `stored`.
+    Without `loops`, for a command: neither migrated nor bound. `look_up_first`, after a restore
+    from a backup: no process sends a request before it has looked for it at Stripe. Raises
+    WrongBinding, SimulatorNotStarted, and the errors of `stored`.
     """
     name_mode(settings.mode)
     async with AsyncExitStack() as stack:
-        storage = await _storage(settings, stack)
-        service = await _service(storage, stack)
-        await bind(service.pool, settings.mode)  # before the first use of a live key
-        await bind(service.pool, settings.mode, await _account(service))
+        database_url = await _database(settings, stack)
+        if loops:
+            await await_server(database_url, settings.start_timeout, writable=True)
+            await asyncio.to_thread(migrate.up, database_url)
+        await require_ledger(database_url, writes=loops or writes)
+        service = await _service(await _storage(settings, database_url, stack), stack)
+        compare = bind if loops else require_binding
+        bound = await compare(service.pool, settings.mode)  # before the first use of a live key
+        service.ledger_id = str(bound.ledger_id) if bound is not None else None
+        await compare(service.pool, settings.mode, await _account(service))
         if settings.mode == "simulator":
             log.warning(
                 "no STRIPE_API_KEY: transfers go to the simulator, no money moves",
@@ -75,8 +91,20 @@ async def running(
         if look_up_first:
             await _look_up_first(service)
         if loops:
+            await service.alarms.clear(NEWER_RELEASE, LEDGER)
             await stack.enter_async_context(at_work(service))
         yield service
+
+
+async def require_ledger(database_url: str, *, writes: bool = False) -> None:
+    """Compare server, rights and schema with the needs of a command, and change nothing."""
+    await await_server(database_url, timedelta(0), writable=False)
+    connection = await connect(database_url)
+    try:
+        await require_rights(connection, writes=writes)
+    finally:
+        await connection.close()
+    await asyncio.to_thread(migrate.require_newest, database_url)
 
 
 @contextmanager
@@ -93,15 +121,22 @@ def database(settings: Settings) -> Iterator[str]:
         embedded.release()
 
 
+@contextmanager
+def checked_database(settings: Settings) -> Iterator[str]:
+    """Yield the database's URL for a reading command without an event loop, after
+    `require_ledger`."""
+    with database(settings) as url:
+        asyncio.run(require_ledger(url))
+        yield url
+
+
 async def _database(settings: Settings, stack: AsyncExitStack) -> str:
     opened = database(settings)
     stack.callback(opened.__exit__, None, None, None)
     return await asyncio.to_thread(opened.__enter__)
 
 
-async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
-    database_url = await _database(settings, stack)
-    await asyncio.to_thread(migrate.up, database_url)
+async def _storage(settings: Settings, database_url: str, stack: AsyncExitStack) -> Storage:
     pool = new_pool(database_url)
     stack.push_async_callback(pool.close)
     await pool.open(wait=True)
@@ -110,10 +145,20 @@ async def _storage(settings: Settings, stack: AsyncExitStack) -> Storage:
         await opened.start()
         stack.push_async_callback(opened.aclose)
     clock = DatabaseClock()
-    commands = commands_on(PostgresEventLog(store), PostgresDirectory(pool), clock)
+    await _measure(clock, pool)
+    commands = commands_on(
+        PostgresEventLog(store), PostgresDirectory(pool), clock, PostgresWorkQueue(pool)
+    )
     return Storage(
         settings, database_url, pool, store, inbox, PostgresAlarms(pool), clock, commands
     )
+
+
+async def _measure(clock: DatabaseClock, pool: Pool) -> None:
+    """Measure the database's clock before the first fact: the clock of this host may be wrong."""
+    row = await fetch_one(pool, b"select clock_timestamp()")
+    assert row, "the statement always returns a row"
+    clock.observe(row[0])
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:
@@ -159,9 +204,9 @@ async def _account(service: Service) -> str | None:
 async def _look_up_first(service: Service) -> None:
     """Make every call start with a look-up: Stripe may have requests from after the last fact of
     the backup."""
-    newest = await FactReader(service.store).newest()
-    now = service.clock.now()
-    since = newest.timestamp if newest is not None else now
+    last = await FactReader(service.store).last(MOST_READ)
+    # the earliest of several, since one may have been stamped by a clock that was ahead
+    since = min([fact.timestamp for fact in last], default=service.clock.now())
     await service.commands.operator.pause(
         LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since
     )

@@ -1,24 +1,28 @@
 """Clock of the process, corrected to the database's clock."""
 
-from collections import deque
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-REMEMBERED = 64
+# It goes on while a virtual machine is suspended. Systems without it have the monotonic clock.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def wall() -> datetime:
-    """Return the time of the process's own clock, in UTC."""
-    return datetime.now(UTC)
+def steady() -> Callable[[], datetime]:
+    """Return a clock that starts at the present wall time and then only counts elapsed time.
+
+    A step of the wall clock, by a person or by NTP, does not change it.
+    """
+    wall, began = datetime.now(UTC), time.clock_gettime(_STEADY)
+    return lambda: wall + timedelta(seconds=time.clock_gettime(_STEADY) - began)
 
 
 class DatabaseClock:
-    """The port `Clock`: leases and due times have instants of the database, so the process must use
-    the same clock."""
+    """The port `Clock`: leases, due times and facts have instants of the database, so the process
+    must use the same clock."""
 
-    def __init__(self, own: Callable[[], datetime] = wall) -> None:
-        self._own = own
-        self._offsets: deque[timedelta] = deque(maxlen=REMEMBERED)
+    def __init__(self, own: Callable[[], datetime] | None = None) -> None:
+        self._own = own or steady()
         self._offset = timedelta(0)
 
     def now(self) -> datetime:
@@ -26,7 +30,6 @@ class DatabaseClock:
         return self._own() + self._offset
 
     def observe(self, database_now: datetime) -> None:
-        """Adjust to an instant that the database has just returned. Of the latest answers, the
-        least delayed one counts."""
-        self._offsets.append(database_now - self._own())
-        self._offset = max(self._offsets)
+        """Adjust to an instant that the database has just returned. The newest measurement counts:
+        an older one may be from before a step of one of the clocks."""
+        self._offset = database_now - self._own()

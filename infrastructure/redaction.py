@@ -1,5 +1,5 @@
-"""Redaction of text from outside, before it is stored or shown. This module knows no particular
-sender."""
+"""Redaction of messages from outside, before they are stored or shown. This module knows no
+particular sender."""
 
 import re
 
@@ -20,5 +20,13 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 def clean(text: str, limit: int = LONGEST_MESSAGE) -> str:
     """Make text from outside safe to store and to show: no secrets, no characters that PostgreSQL
     refuses, bounded."""
-    storable = _UNSTORABLE.sub("\ufffd", _SECRETS.sub("[redacted]", text))
-    return storable if len(storable) <= limit else storable[: limit - 1] + "…"
+    cleaned = storable(_SECRETS.sub("[redacted]", text))
+    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def storable(identifier: str) -> str:
+    """Make an identifier from outside safe to store, and otherwise leave it as it is.
+
+    Identifiers are compared with ours. An id may look like an API key, and must not be redacted.
+    """
+    return _UNSTORABLE.sub("\ufffd", identifier)

@@ -16,6 +16,7 @@ from application.missed_webhooks.poller import Poller, Times
 from application.missed_webhooks.ports import Provider
 from application.missed_webhooks.psp import MissedPspEvents
 from application.missed_webhooks.stripe_events import MissedStripeEvents
+from application.overdue_work import OverdueWork
 from application.process_managers.circuit_breaker import BreakerMonitor, OutageOfStripeIgnored
 from application.process_managers.funding import FundingProcess
 from application.process_managers.outcome_recorder import OutcomeRecorder
@@ -24,10 +25,12 @@ from application.process_managers.refunds import RefundProcess
 from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
+from application.webhooks.entitlement import Entitlement
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.inbox_worker import InboxLoop
+from application.webhooks.retention import RetentionLoop
 from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.event_object import StripeObjects
@@ -35,7 +38,9 @@ from application.webhooks.stripe.external_changes import ExternalChanges
 from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
+from application.webhooks.stripe.unconfirmed_refunds import UnconfirmedRefunds
 from domain.refund.psp_outcome import FOR_EVER
+from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -58,7 +63,10 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def at_work(service: Service) -> AsyncIterator[None]:
     """Run the loops; on leaving, record the calls in flight first."""
-    inbox, monitor, poller = _inbox_loop(service), breaker_monitor(service), poller_of(service)
+    bound = await binding(service.pool)
+    own_account = bound.account if bound is not None else None
+    inbox, monitor = _inbox_loop(service, own_account), breaker_monitor(service)
+    poller = poller_of(service)
     await monitor.refresh()  # nothing is claimed before the pauses are known
     service.workers = _workers(service, monitor)
     listener = Listener(service.database_url)
@@ -68,18 +76,35 @@ async def at_work(service: Service) -> AsyncIterator[None]:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
-    running: list[Loop] = [inbox, monitor, poller, *service.workers]
-    service.loops = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in running]
+    overdue = OverdueWork(service.due_work, service.alarms, service.settings.overdue_after)
+    loops: list[Loop] = [inbox, monitor, poller, overdue, *service.workers]
+    if service.settings.inbox_retention is not None:
+        loops.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
+    service.running = [(loop, _started(loop, service)) for loop in loops]
     try:
         yield
     finally:
         service.draining = True
-        for loop in running:
+        for loop in loops:
             loop.stop()
+        tasks = [task for _, task in service.running]
         longest = (service.settings.stripe_timeout + DRAIN_MARGIN).total_seconds()
-        await asyncio.wait(service.loops, timeout=longest)
-        await _cancel(service.loops)
+        await asyncio.wait(tasks, timeout=longest)
+        await _cancel(tasks)
         await listener.aclose()
+
+
+def _started(loop: Loop, service: Service) -> asyncio.Task[None]:
+    task = asyncio.create_task(loop.run(), name=type(loop).__name__)
+
+    def ended(_: asyncio.Task[None]) -> None:
+        if not service.draining:
+            why = None if task.cancelled() else task.exception()
+            service.failed.set()  # before the log, which may be the cause
+            log.error("a loop has ended, the process drains", loop=task.get_name(), error=repr(why))
+
+    task.add_done_callback(ended)
+    return task
 
 
 async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
@@ -90,15 +115,18 @@ async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*loops, return_exceptions=True)
 
 
-def _inbox_loop(service: Service) -> InboxLoop:
+def _inbox_loop(service: Service, own_account: str | None) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
     settings = service.settings
     handler = WebhookHandler(
+        Entitlement(settings.mode == "live", own_account),
         hyperswitch={
             **HyperswitchPaymentsRefunds(service.commands, directory, service.psp).handlers(),
-            **HyperswitchDisputes(service.commands, directory, settings.dispute_policy).handlers(),
+            **HyperswitchDisputes(
+                service.commands, directory, settings.dispute_policy, service.psp
+            ).handlers(),
         },
-        stripe=_stripe_handlers(service, directory),
+        stripe=_stripe_handlers(service, directory, own_account),
     )
     return InboxLoop(
         service.inbox,
@@ -110,14 +138,19 @@ def _inbox_loop(service: Service) -> InboxLoop:
     )
 
 
-def _stripe_handlers(service: Service, directory: PostgresDirectory) -> Mapping[str, EventHandler]:
+def _stripe_handlers(
+    service: Service, directory: PostgresDirectory, own_account: str | None
+) -> Mapping[str, EventHandler]:
     handler = CommandHandler(PostgresEventLog(service.store), service.clock)
-    objects = StripeObjects(service.gateway)
+    objects, settings = StripeObjects(service.gateway, own_account), service.settings
+    unconfirmed = UnconfirmedRefunds(
+        service.commands, objects, service.inbox, service.clock, settings.refund_undecided_after
+    )
     return stripe_handlers(
         StripeRefundsDisputes(
-            service.commands, directory, objects, service.settings.dispute_policy
+            service.commands, directory, objects, settings.dispute_policy, unconfirmed
         ),
-        StripeTransfers(ExternalChanges(handler), directory, service.gateway),
+        StripeTransfers(ExternalChanges(handler), directory, service.gateway, service.ledger_id),
         StripeAccounts(AccountPauses(handler, directory), directory, objects),
     )
 
@@ -140,14 +173,16 @@ def _workers(service: Service, monitor: BreakerMonitor) -> list[Loop]:
     slots = asyncio.Semaphore(settings.stripe_max_concurrency)
     if settings.transfers.enabled:
         directory, policy = PostgresDirectory(service.pool), settings.policy(settings.transfers)
-        transfers = TransferProcess(service.gateway, directory, policy)
+        transfers = TransferProcess(service.gateway, directory, policy, ledger_id=service.ledger_id)
         workers.append(_stripe_worker(service, monitor, transfers, settings.transfers, slots))
         funding = FundingProcess(service.gateway, policy)
         workers.append(
             _stripe_worker(service, monitor, funding, settings.transfers, slots, "orders")
         )
     if settings.reversals.enabled:
-        reversals = ReversalProcess(service.gateway, settings.policy(settings.reversals))
+        reversals = ReversalProcess(
+            service.gateway, settings.policy(settings.reversals), ledger_id=service.ledger_id
+        )
         workers.append(_stripe_worker(service, monitor, reversals, settings.reversals, slots))
     if service.psp is not None:
         workers.append(_refund_worker(service, service.psp, monitor))
@@ -188,6 +223,7 @@ def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonito
         settings.policy(settings.transfers),
         key_lifetime=FOR_EVER,
         call_timeout=2 * settings.stripe_timeout,
+        undecided_after=settings.refund_undecided_after,
     )
     return Worker(
         RefundProcess(psp, policy),

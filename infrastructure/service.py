@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import psycopg
+from functools import partial
 
 from application.commands import Commands
 from application.loop import Loop
+from application.overdue_work import DueWork, NextDue
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.inbox import PostgresInbox
+from infrastructure.postgres.work_queue import PostgresWorkQueue
+from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings
 from infrastructure.stripe.gateway import StripeGateway
 
@@ -43,17 +45,32 @@ class Service(Storage):
     """None: no PSP is configured for payments and refunds."""
     psp_url: str | None = None
     psp_builtin: bool = False
+    ledger_id: str | None = None
+    """The identity of the database, in idempotency keys and in metadata at Stripe."""
     workers: Sequence[Loop] = ()
-    loops: Sequence[asyncio.Task[None]] = ()
+    running: Sequence[tuple[Loop, asyncio.Task[None]]] = ()
     draining: bool = field(default=False)
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a loop has ended unasked: the process has to drain and to end with an error."""
+    _readiness: Readiness | None = None
+
+    @property
+    def due_work(self) -> DueWork:
+        transfers, refunds = (
+            PostgresWorkQueue(self.pool, "seller_transfers"),
+            PostgresWorkQueue(self.pool, "refunds"),
+        )
+        kinds: dict[str, NextDue] = {
+            "transferring": partial(transfers.next_due, "transferring"),
+            "reversing": partial(transfers.next_due, "reversing"),
+            "refunding": partial(refunds.next_due, "refunding"),
+            "webhooks": self.inbox.next_due,
+        }
+        return DueWork(kinds, self.clock)
 
     async def ready(self) -> list[str]:
         """Return the reasons why this process cannot serve now; empty if it can."""
+        if self._readiness is None:
+            self._readiness = Readiness(self.pool, self.store, self.inbox)
         reasons = ["it is shutting down"] if self.draining else []
-        reasons += [f"the loop {task.get_name()} has ended" for task in self.loops if task.done()]
-        try:
-            async with asyncio.timeout(2), self.pool.connection() as connection:
-                await connection.execute("select 1")
-        except (psycopg.Error, TimeoutError):  # psycopg_pool's own errors are psycopg errors
-            reasons.append("the database does not answer")
-        return reasons
+        return reasons + await self._readiness.reasons(self.running)

@@ -9,12 +9,19 @@ from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from application.ports import LEASE
 from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
 
 STRIPE = "https://api.stripe.com"
+SHORTEST_TOKEN = 16
+"""Characters of LEDGER_API_TOKEN on an address that other machines reach."""
+HIDDEN = "…"
+"""Shown instead of a secret."""
 SIMULATOR_KEY = "sk_test_simulator"
 PSP_SIMULATOR_KEY = "snd_simulator"
 _PSP_TEST_KEYS = ("snd_", "dev_")
@@ -68,10 +75,15 @@ class Settings:
     funds_retry_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
+    refund_undecided_after: timedelta = timedelta(hours=24)
+    inbox_retention: timedelta | None = None
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
     lease: timedelta = LEASE
+    overdue_after: timedelta = timedelta(minutes=10)
+    start_timeout: timedelta = timedelta(seconds=60)
+    worker_metrics_port: int | None = None
 
     @property
     def mode(self) -> str:
@@ -118,7 +130,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     default = Settings()
     settings = Settings(
         database_url=read.secret(
-            "DATABASE_URL", _database_url, "a URL such as postgresql://user@host/ledger"
+            "DATABASE_URL",
+            _database_url,
+            "a URL such as postgresql://user@host/ledger, with special characters of the password "
+            "percent-encoded (% is %25)",
         ),
         host=read("LEDGER_HOST", str, default.host, "a host name or address"),
         port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
@@ -163,6 +178,15 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         parked_deadline=read(
             "PARKED_DEADLINE", _positive, default.parked_deadline, "a duration such as 168h"
         ),
+        refund_undecided_after=read(
+            "REFUND_UNDECIDED_AFTER",
+            _positive,
+            default.refund_undecided_after,
+            "a duration such as 24h",
+        ),
+        inbox_retention=read(
+            "INBOX_RETENTION", _positive, default.inbox_retention, "a duration such as 2160h"
+        ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"
         ),
@@ -176,13 +200,57 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             "MISSED_WEBHOOKS_GRACE", _positive, default.missed_grace, "a duration such as 10m"
         ),
         lease=read("LEDGER_LEASE", _lease, default.lease, "a duration from 4s to 10m"),
+        overdue_after=read(
+            "WORK_OVERDUE_AFTER", _positive, default.overdue_after, "a duration such as 10m"
+        ),
+        start_timeout=read(
+            "LEDGER_START_TIMEOUT", duration, default.start_timeout, "a duration such as 60s or 0s"
+        ),
+        worker_metrics_port=read(
+            "WORKER_METRICS_PORT", _between(1, 65535), None, "a port from 1 to 65535"
+        ),
     )
     _check_psp(settings)
-    if settings.api_token is None and not is_loopback(settings.host):
+    _check_token(settings)
+    _check_encryption(settings)
+    return settings
+
+
+def _check_token(settings: Settings) -> None:
+    """Require a token, and a long one, on an address that other machines reach."""
+    token, exposed = settings.api_token, not is_loopback(settings.host)
+    if token is None and exposed:
         raise BadSetting(
             "LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set"
         )
-    return settings
+    if token is not None and len(token) < SHORTEST_TOKEN and exposed:
+        raise BadSetting(
+            "LEDGER_API_TOKEN", HIDDEN, f"at least {SHORTEST_TOKEN} characters that are random"
+        )
+
+
+def require_token_for_real_money(settings: Settings) -> None:
+    """Check that a web server with a live key has a token. Raises BadSetting.
+
+    Without one, every local program, and a web page that resolves its name to this machine, could
+    send real money to an account of its own.
+    """
+    if settings.api_token is None and settings.mode == "live":
+        raise BadSetting("LEDGER_API_TOKEN", "", "a token, since STRIPE_API_KEY is a live key")
+
+
+def _check_encryption(settings: Settings) -> None:
+    """Refuse to send a key in clear text over a network."""
+    bases = {
+        "STRIPE_API_BASE": settings.stripe_api_base,
+        "HYPERSWITCH_BASE_URL": settings.hyperswitch_base_url,
+    }
+    for name, base in bases.items():
+        clear = base is not None and urlsplit(base).scheme == "http"
+        if clear and not is_loopback(urlsplit(base or "").hostname or ""):
+            raise BadSetting(
+                name, base or "", "https, since a key is sent there, or a loopback address"
+            )
 
 
 def _check_psp(settings: Settings) -> None:
@@ -243,7 +311,7 @@ class _Reader:
         try:
             return parse(given)
         except ValueError:
-            raise BadSetting(name, f"{given[:8]}…" if hidden else given, expected) from None
+            raise BadSetting(name, HIDDEN if hidden else given, expected) from None
 
 
 def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
@@ -301,6 +369,10 @@ def _flag(text: str) -> bool:
 
 
 def _database_url(text: str) -> str:
+    try:
+        conninfo_to_dict(text)
+    except ProgrammingError:  # its message may repeat the password
+        raise ValueError from None
     return _valid(text, text.startswith(("postgresql://", "postgres://")))
 
 

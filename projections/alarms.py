@@ -3,24 +3,27 @@
 Alarms are rows, raised and cleared in the transaction of the facts that cause them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 from domain import dispute, pause
 from domain.fact import Fact
+from domain.identity import DISPUTE, dispute_cause
 from domain.order import facts as order_facts
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import KEY_REFUSED, DeferralReason, FailureReason, WaitingFor
 from domain.refund import facts as refund_facts
 from domain.seller_transfer import facts as transfer_facts
 from projections.sentences.pause import named
-from projections.sentences.text import cause, money
+from projections.sentences.text import begin, cause, clause, money
 
 HINDERED_TOO_LONG = timedelta(hours=1)
 """Time for which Stripe or the PSP may refuse to begin a call (rate limits, locks, an idempotency
 key in use) before an alarm."""
+UNDECIDED_TOO_LONG = timedelta(days=45)
+"""Time within which Stripe decides about a pending reversal."""
 NOT_UNDERSTOOD = ("idempotency_error:", "disagrees:", "bug:")
 """Prefixes of the detail of an answer that the ledger cannot interpret."""
 
@@ -31,6 +34,8 @@ class AlarmKind(StrEnum):
     PERMANENTLY_FAILED = "permanently_failed"
     EVIDENCE_HELD = "evidence_held"
     """An object at Stripe does not match the operation that it names."""
+    RESOLUTION_LAPSED = "resolution_lapsed"
+    """The cause of a reversal disappeared that a person had closed outside Stripe."""
     DRIFT = "drift"
     """A reversal took another amount than was requested."""
     AWAITING_FUNDS = "awaiting_funds"
@@ -41,10 +46,14 @@ class AlarmKind(StrEnum):
     IMPORTED_UNCLEAR = "imported_unclear"
     HINDERED = "hindered"
     STRIPE_REFUSES_THE_KEY = "stripe_refuses_the_key"
+    REVERSAL_UNDECIDED = "reversal_undecided"
+    """A reversal has been pending at Stripe for longer than Stripe documents."""
     STRIPE_ANSWER_NOT_UNDERSTOOD = "stripe_answer_not_understood"
     PSP_REFUSES_THE_KEY = "psp_refuses_the_key"
     REFUND_NOT_UNDERSTOOD = "refund_not_understood"
     REFUND_HINDERED = "refund_hindered"
+    REFUND_UNDECIDED = "refund_undecided"
+    """The PSP leaves a refund pending."""
     REFUND_SET_ASIDE = "refund_set_aside"
     REFUND_FAILED_AFTER_SUCCESS = "refund_failed_after_success"
     DISPUTE_OPEN = "dispute_open"
@@ -65,11 +74,13 @@ _A = AlarmKind
 PASSING = (
     _A.AWAITING_FUNDS, _A.ON_HOLD, _A.HELD_BACK, _A.HINDERED, _A.STRIPE_REFUSES_THE_KEY,
     _A.STRIPE_ANSWER_NOT_UNDERSTOOD,
-    _A.IMPORTED_UNCLEAR,
+    _A.IMPORTED_UNCLEAR, _A.REVERSAL_UNDECIDED,
 )  # fmt: skip
 """Kinds that any end of the operation clears. A retry by an operator clears HELD_BACK and
 IMPORTED_UNCLEAR too."""
-PASSING_OF_REFUNDS = (_A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED)
+PASSING_OF_REFUNDS = (
+    _A.PSP_REFUSES_THE_KEY, _A.REFUND_NOT_UNDERSTOOD, _A.REFUND_HINDERED, _A.REFUND_UNDECIDED,
+)  # fmt: skip
 """Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
 
@@ -80,6 +91,10 @@ class AlarmRow(NamedTuple):
     subject: str
     detail: str
     raised_at: datetime
+    """Beginning of the condition: an alarm that is raised again while it is open keeps it."""
+    last_seen_at: datetime
+    times: int
+    """Number of times that the alarm was raised since its beginning."""
     cleared_at: datetime | None
 
 
@@ -92,9 +107,11 @@ _CONCERNED = frozenset({
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred,
     transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
-    transfer_facts.ReversalQueued,
+    transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
+    transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside, transfer_facts.Redirected,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
+    order_facts.SetAsideDecided, order_facts.SetAsideEnded,
     order_facts.ChargeReadDeferred, order_facts.ChargeReadRequested, order_facts.ChargeFound,
     order_facts.ChargeNotFound,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
@@ -123,30 +140,25 @@ def alarms(facts: Iterable[Fact], *, troubled: bool) -> Iterator[AlarmRow]:
         troubled = still_troubled(troubled, fact)
 
 
-def alarm_changes(facts: Sequence[Fact], *, troubled: bool) -> list[AlarmRow]:
-    """Return the rows that an append of these facts writes: an alarm that is cleared and raised
-    again is only raised.
-
-    The database raises first and clears then, so that both rows together would clear it.
-    """
-    changes = list(alarms(facts, troubled=troubled))
-    last = {row.kind: row for row in changes}
-    return [
-        row for row in changes if row.cleared_at is None or last[row.kind].cleared_at is not None
-    ]
-
-
 def latest_alarms(facts: Iterable[Fact]) -> list[AlarmRow]:
-    """Return the alarms of a whole stream: one row for each kind. A cleared alarm keeps the detail
-    with which it was raised."""
+    """Return the alarms of a whole stream: one row for each kind."""
     known: dict[str, AlarmRow] = {}
-    for row in alarms(facts, troubled=False):
-        before = known.get(row.kind)
-        if row.cleared_at is None:
-            known[row.kind] = row
-        elif before is not None and before.cleared_at is None:
-            known[row.kind] = before._replace(cleared_at=row.cleared_at)
+    for change in alarms(facts, troubled=False):
+        after = alarm_after(known.get(change.kind), change)
+        if after is not None:
+            known[change.kind] = after
     return list(known.values())
+
+
+def alarm_after(before: AlarmRow | None, change: AlarmRow) -> AlarmRow | None:
+    """Return an alarm after one change. A cleared alarm keeps the detail with which it was
+    raised."""
+    if before is None or before.cleared_at is not None:
+        return change if change.cleared_at is None else before
+    if change.cleared_at is not None:
+        return before._replace(cleared_at=change.cleared_at)
+    seen = max(before.last_seen_at, change.last_seen_at)
+    return before._replace(detail=change.detail, last_seen_at=seen, times=before.times + 1)
 
 
 def still_troubled(before: bool, fact: Fact) -> bool:
@@ -184,6 +196,10 @@ def _raises(fact: Fact) -> AlarmRow | None:
                 "an operator."
             )
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
+        case transfer_facts.ResolutionLapsed():
+            return _raised(_A.RESOLUTION_LAPSED, fact, _lapsed(fact))
+        case transfer_facts.OwedOutside() if fact.amount:
+            return _raised(_A.PERMANENTLY_FAILED, fact, _owed_outside(fact))
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
         case transfer_facts.Failed() if fact.reason in (
@@ -210,13 +226,14 @@ def _raises(fact: Fact) -> AlarmRow | None:
             )
             return _raised(_A.CHARGE_UNREAD, fact, detail)
         case order_facts.RefundSetAside():
-            detail = f"Refund {fact.refund_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.REFUND_SET_ASIDE, fact, detail)
+            return _raised(_A.REFUND_SET_ASIDE, fact, _set_aside(fact, fact.refund_id))
         case refund_facts.AttemptDeferred():
             return _refund_deferred(fact)
         case order_facts.DisputeSetAside():
-            detail = f"Dispute {fact.dispute_id!r} cannot be divided among the sellers: {fact.why}."
-            return _raised(_A.DISPUTE_SET_ASIDE, fact, detail)
+            told = _set_aside(fact, dispute_cause(fact.dispute_id))
+            return _raised(_A.DISPUTE_SET_ASIDE, fact, told)
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return _still_set_aside(fact)
         case dispute.Opened():
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
@@ -237,6 +254,56 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return None
 
 
+def _set_aside(
+    fact: order_facts.RefundSetAside | order_facts.DisputeSetAside, cause_id: str
+) -> str:
+    name = cause_id.removeprefix(DISPUTE)
+    of_order = f" of order {fact.order_id!r}" if fact.order_id is not None else ""
+    return (
+        f"{begin(cause(cause_id))}{of_order} over {money(fact.amount, fact.currency)} cannot be "
+        f"divided among the sellers: {fact.why}. `decide {name}` takes an amount from each seller, "
+        "or dismisses it."
+    )
+
+
+def _still_set_aside(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> AlarmRow | None:
+    """Keep the alarm while other refunds, or other disputes, of the order wait for a decision."""
+    kind, same = _waiting_like(fact)
+    if not same:
+        return None
+    names = ", ".join(cause(cause_id) for cause_id in same)
+    detail = f"A decision of order {fact.order_id!r} is still needed for {names}: see `decide`."
+    return _raised(kind, fact, detail)
+
+
+def _waiting_like(
+    fact: order_facts.SetAsideDecided | order_facts.SetAsideEnded,
+) -> tuple[AlarmKind, list[str]]:
+    """Return the alarm of a refund or of a dispute, and the others of its kind that wait."""
+    dispute_ = fact.cause_id.startswith(DISPUTE)
+    kind = _A.DISPUTE_SET_ASIDE if dispute_ else _A.REFUND_SET_ASIDE
+    return kind, [name for name in fact.remaining if name.startswith(DISPUTE) == dispute_]
+
+
+def _lapsed(fact: transfer_facts.ResolutionLapsed) -> str:
+    return (
+        f"{begin(cause(fact.refund_id))} of order {fact.order_id!r} takes nothing any more, but "
+        f"{money(fact.total, fact.currency)} of seller {fact.seller_id!r} were closed outside "
+        "Stripe for it: nothing is paid automatically. If the seller had paid, pay the amount back "
+        "outside Stripe; then `resolve` the transfer with the record of it."
+    )
+
+
+def _owed_outside(fact: transfer_facts.OwedOutside) -> str:
+    return (
+        f"Refunds of order {fact.order_id!r} take {money(fact.amount, fact.currency)} from seller "
+        f"{fact.seller_id!r}, whose transfer was settled outside Stripe ({clause(fact.settled)}): "
+        "collect the amount there, then `resolve` the transfer with the record of it."
+    )
+
+
 def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
     if fact.why in KEY_REFUSED:
         return _raised(_A.STRIPE_REFUSES_THE_KEY, fact, fact.detail)
@@ -244,6 +311,9 @@ def _transfer_deferred(fact: transfer_facts.AttemptDeferred) -> AlarmRow | None:
         return _raised(_A.STRIPE_ANSWER_NOT_UNDERSTOOD, fact, fact.detail)
     if fact.why == DeferralReason.AWAITING_FUNDS:
         return _raised(_A.AWAITING_FUNDS, fact, fact.detail)
+    undecided = fact.why == DeferralReason.PENDING and fact.awaiting_since
+    if undecided and fact.timestamp - undecided >= UNDECIDED_TOO_LONG:
+        return _raised(_A.REVERSAL_UNDECIDED, fact, f"{fact.detail} since {undecided:%Y-%m-%d}.")
     if since := _hindered_since(fact):
         return _raised(
             _A.HINDERED, fact, f"Stripe has refused to begin the call since {since} ({fact.why})."
@@ -258,6 +328,8 @@ def _refund_deferred(fact: refund_facts.AttemptDeferred) -> AlarmRow | None:
         NOT_UNDERSTOOD
     ):
         return _raised(_A.REFUND_NOT_UNDERSTOOD, fact, fact.detail)
+    if fact.undecided_since is not None:
+        return _raised(_A.REFUND_UNDECIDED, fact, fact.detail)
     if since := _hindered_since(fact):
         detail = f"The payment provider has refused to begin the refund since {since} ({fact.why})."
         return _raised(_A.REFUND_HINDERED, fact, detail)
@@ -304,6 +376,17 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             return (_A.EVIDENCE_HELD,)  # the kept object belongs to another transfer
         case transfer_facts.RetryRequested():
             return (_A.IMPORTED_UNCLEAR, _A.HELD_BACK) if troubled else ()
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            kind, same = _waiting_like(fact)
+            return () if same else (kind,)
+        case transfer_facts.Redirected() if fact.due_now:
+            return (_A.ON_HOLD,)
+        case transfer_facts.ResolutionReinstated():
+            return () if fact.total else (_A.RESOLUTION_LAPSED,)
+        case transfer_facts.OwedOutside():
+            return () if fact.amount else (_A.PERMANENTLY_FAILED,)
+        case transfer_facts.Resolved() if fact.reversal_amount is not None:
+            return (_A.RESOLUTION_LAPSED,)
         case transfer_facts.Resolved() if fact.evidence.startswith("tr_"):
             return (
                 _A.PERMANENTLY_FAILED,
@@ -335,8 +418,10 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
 
 
 def _raised(kind: AlarmKind, fact: Fact, detail: str) -> AlarmRow:
-    return AlarmRow(kind.value, str(fact.originator_id), detail, fact.timestamp, None)
+    at = fact.timestamp
+    return AlarmRow(kind.value, str(fact.originator_id), detail, at, at, 1, None)
 
 
 def _cleared(kind: AlarmKind, fact: Fact) -> AlarmRow:
-    return AlarmRow(kind.value, str(fact.originator_id), "", fact.timestamp, fact.timestamp)
+    at = fact.timestamp
+    return AlarmRow(kind.value, str(fact.originator_id), "", at, at, 1, at)

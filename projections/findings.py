@@ -6,14 +6,15 @@ from enum import StrEnum
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain.finding import Adopted, AnyFindingFact, Ignored, Noted
+from domain.finding import Adopted, AnyFindingFact, Ignored, IgnoreTakenBack, Noted
 
 
 class FindingStatus(StrEnum):
     """Status of a finding: the last decision about it."""
 
     NOTED = "noted"
-    """Only until the first decision, which is stored in the same transaction."""
+    """No decision is in force: until the first one, which is stored in the same transaction, and
+    after an ignored finding was taken back."""
     IGNORED = "ignored"
     ADOPTED = "adopted"
 
@@ -69,7 +70,7 @@ def _noted(fact: Noted) -> FindingRow:
     )
 
 
-def _decided(row: FindingRow, fact: Ignored | Adopted) -> FindingRow:
+def _decided(row: FindingRow, fact: Ignored | Adopted | IgnoreTakenBack) -> FindingRow:
     match fact:
         case Ignored():
             return row._replace(
@@ -78,6 +79,10 @@ def _decided(row: FindingRow, fact: Ignored | Adopted) -> FindingRow:
         case Adopted():
             return row._replace(
                 status=FindingStatus.ADOPTED.value, actor=fact.actor, reason=fact.reason
+            )
+        case IgnoreTakenBack():
+            return row._replace(
+                status=FindingStatus.NOTED.value, actor=fact.actor, reason=fact.reason
             )
         case _:
             assert_never(fact)

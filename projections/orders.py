@@ -25,6 +25,8 @@ class OrderRow(NamedTuple):
     currency: str
     amount: int
     refunded: int
+    collected: int | None
+    """Amount that the payment received; None until the order is paid."""
     status: str
     payment_id: str | None
     source_transaction: str | None
@@ -56,6 +58,7 @@ def _registered(fact: order_facts.Registered) -> OrderRow:
         currency=fact.currency,
         amount=fact.amount,
         refunded=0,
+        collected=None,
         status=OrderStatus.OPEN.value,
         payment_id=fact.payment_id,
         source_transaction=fact.source_transaction,
@@ -73,9 +76,11 @@ def _registered(fact: order_facts.Registered) -> OrderRow:
 def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
     match fact:
         case order_facts.Paid():
+            collected = row.amount if fact.amount_received is None else fact.amount_received
             paid = row._replace(status=OrderStatus.PAID.value, payment_id=fact.payment_id)
             return paid._replace(
                 source_transaction=fact.source_transaction,
+                collected=collected,
                 connector_payment=fact.connector_payment,
                 next_retry_at=fact.read_charge_at,
             )
@@ -94,6 +99,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             )
         case order_facts.ChargeNotFound():
             return row._replace(next_retry_at=None, last_error=fact.detail)
+        case order_facts.AmountReceived():
+            return row._replace(collected=fact.amount_received)
         case order_facts.RefundAllocated() | order_facts.RefundRevoked():
             return row._replace(refunded=fact.refunded)
         case order_facts.PaymentRequested() | order_facts.PaymentNamed():
@@ -107,11 +114,14 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         case (
             order_facts.DisputeCounted()
             | order_facts.DisputeRevoked()
+            | order_facts.DisputeReduced()
             | order_facts.DisputeSetAside()
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
             return row
-        case PaymentDoubted():
+        case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
+            return row
+        case PaymentDoubted() | order_facts.PaymentNotCounted():
             return row  # the unsent transfers show that they are held back
         case (
             AuthorityFound()

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
-from domain.pause import AnyPauseFact, Installed, Paused, Resumed
+from domain.pause import AnyPauseFact, CapabilitiesTold, Installed, Paused, Resumed
 
 
 class PauseRow(NamedTuple):
@@ -44,7 +44,7 @@ def _changed(row: PauseRow, fact: AnyPauseFact) -> PauseRow:
             )
         case Resumed():
             return row._replace(paused=False, actor=fact.actor, reason=fact.reason, lost_since=None)
-        case Installed():
-            return row  # only a first fact, which `evolve` handles
+        case Installed() | CapabilitiesTold():
+            return row  # the first is only a first fact, which `evolve` handles
         case _:
             assert_never(fact)

@@ -13,21 +13,34 @@ from types import UnionType
 from typing import NamedTuple, TypeVar, get_args
 
 from domain.dispute import AnyDisputeFact
+from domain.errors import NewerRelease
 from domain.fact import Fact
 from domain.finding import AnyFindingFact
 from domain.order.facts import AnyOrderFact
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund.facts import AnyRefundFact
+from domain.seller_account import AnySellerAccountFact
 from domain.seller_transfer.facts import AnyTransferFact
-from projections import disputes, findings, orders, pauses, payouts, refunds, transfer_and_reversals
+from domain.webhook import AnyWebhookFact
+from projections import (
+    decisions,
+    disputes,
+    findings,
+    orders,
+    pauses,
+    payouts,
+    refunds,
+    transfer_and_reversals,
+)
 from projections.alarms import (
     RAISED_BY_FACTS,
     AlarmRow,
-    alarm_changes,
     latest_alarms,
     still_troubled,
 )
+from projections.alarms import alarms as alarm_rows
+from projections.decisions import DecisionFold
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -35,9 +48,19 @@ from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
 from projections.refunds import RefundRow
 from projections.seller_transfers import SellerTransferRow
-from projections.sentences import dispute, finding, order, pause, payout, refund, seller_transfer
+from projections.sentences import (
+    decision,
+    dispute,
+    finding,
+    order,
+    pause,
+    payout,
+    refund,
+    seller_transfer,
+)
 from projections.transfer_and_reversals import TransferFold
 from projections.transfer_reversals import ReversalRow
+from projections.unknown_fact import UnknownFact, unknown_sentence
 
 Fold = tuple[object, ...]
 """State that a stream is folded to: its row, or for a transfer `TransferFold`."""
@@ -159,6 +182,20 @@ READ_MODELS = (
         finding.sentence,
         Derived("findings", FindingRow._fields),
     ),
+    read_model(
+        AnyWebhookFact,
+        DecisionFold,
+        decisions.evolve,
+        decision.of_webhook,
+        rows=decisions.no_rows,
+    ),
+    read_model(
+        AnySellerAccountFact,
+        DecisionFold,
+        decisions.evolve,
+        decision.of_account,
+        rows=decisions.no_rows,
+    ),
 )
 ALARMS = Derived(
     "alarms",
@@ -177,8 +214,11 @@ _MODEL_OF: Mapping[type[Fact], ReadModel] = {
 
 
 def read_model_of(fact: Fact) -> ReadModel:
-    """Return the read model of a fact's aggregate. Raises TypeError for a fact without one."""
+    """Return the read model of a fact's aggregate. Raises TypeError for a fact without one, and
+    NewerRelease."""
     model = _MODEL_OF.get(type(fact))
+    if isinstance(fact, UnknownFact):
+        raise NewerRelease(fact.topic)
     if model is None:
         raise TypeError(
             f"{type(fact).__name__} has no read model; add it to the union of its aggregate's "
@@ -197,6 +237,8 @@ def fold(state: Fold | None, facts: Iterable[Fact]) -> Fold | None:
 def sentence(fact: Fact, currency: str | None = None) -> str:
     """Describe the change by a fact, and the next step. `currency` is used if the fact names none
     of its own."""
+    if isinstance(fact, UnknownFact):
+        return unknown_sentence(fact)
     return read_model_of(fact).sentence(fact, currency)
 
 
@@ -207,17 +249,16 @@ class FoldedStream(NamedTuple):
     troubled: bool = False
     """True if an alarm may be open that the next fact clears."""
 
-    @classmethod
-    def of(cls, facts: Sequence[Fact]) -> "FoldedStream":
-        """Fold a whole stream."""
-        return cls(fold(None, facts), reduce(still_troubled, facts, False))
+    def continued(self, facts: Sequence[Fact]) -> "FoldedStream":
+        """Fold further facts that are stored already. Returns the state after them."""
+        return FoldedStream(fold(self.state, facts), reduce(still_troubled, facts, self.troubled))
 
     def after(self, facts: Sequence[Fact]) -> tuple["FoldedStream", Rows]:
         """Fold at least one further fact. Returns the state after them, and the rows that changed,
         alarms included."""
         state = fold(self.state, facts)
         rows = read_model_of(facts[0]).rows(self.state, state) if state is not None else {}
-        alarms = alarm_changes(facts, troubled=self.troubled)
+        alarms = list(alarm_rows(facts, troubled=self.troubled))
         after = FoldedStream(state, reduce(still_troubled, facts, self.troubled))
         return after, {**rows, ALARMS.table: alarms} if alarms else rows
 

@@ -133,6 +133,10 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             )
         case facts.RetryRequested():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
+        case facts.Redirected():
+            waits = None if fact.due_now else row.waiting_for
+            moved = row._replace(destination=fact.destination, waiting_for=waits)
+            return moved._replace(next_retry_at=fact.next_retry_at)
         case facts.Reopened():
             return row._replace(next_retry_at=fact.next_retry_at, waiting_for=None, retry_count=0)
         case facts.Resolved():
@@ -145,6 +149,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row._replace(stripe_transfer_id=fact.stripe_transfer_id)
         case facts.EvidenceHeld():
             return row._replace(last_error=fact.detail)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return row
         case (
             facts.CallStarted()
             | facts.ReversalQueued()

@@ -135,7 +135,8 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
         case facts.Resolved():
             if fact.reversal_id is None:
                 return {}
-            return _update(reversals, fact, fact.reversal_id, status=ReversalStatus.RESOLVED.value)
+            resolved = ReversalStatus.RESOLVED.value
+            return _update(reversals, fact, fact.reversal_id, resolved, fact.reversal_amount)
         case facts.Reopened():
             again = (
                 {}
@@ -168,6 +169,10 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             | facts.RetryRequested()
             | facts.StripeTransferIdBackfilled()
         ):
+            return {}
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return {}
+        case facts.Redirected():
             return {}
         case _:
             assert_never(fact)

@@ -10,17 +10,27 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 GROUPS = {
-    "First steps": ("demo", "doctor"),
+    "First steps": ("demo", "simulate-week", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
     "Inspection": ("transfers", "history", "statement", "inbox", "alarms"),
-    "Decisions of an operator": ("retry", "resolve", "read-charge", "pause", "resume"),
+    "Decisions of an operator": (
+        "retry",
+        "resolve",
+        "decide",
+        "seller-account",
+        "read-charge",
+        "pause",
+        "resume",
+    ),
     "Checks and repairs": ("reconcile", "verify", "rebuild", "seal"),
     "Transfers of an older system": ("import", "backfill"),
     "Performance": ("bench",),
 }
 MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "worker": "serve",
+    "simulate-week": "simulate_week",
     "import": "import_",
+    "seller-account": "seller_account",
 }
 MODULES |= dict.fromkeys(("retry", "resolve", "read-charge", "pause", "resume"), "operator")
 MODULES |= dict.fromkeys(("verify", "rebuild", "seal"), "integrity")
@@ -64,7 +74,10 @@ def summary(name: str) -> str | None:
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     return ast.get_docstring(
-        next((node for node in functions if node.name.rstrip("_").replace("_", "-") == name), tree)
+        next(
+            (node for node in functions if node.name.rstrip("_").replace("_", "-") == name),
+            tree,
+        )
     )
 
 

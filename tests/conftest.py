@@ -2,7 +2,8 @@
 each test.
 
 The server is that of DATABASE_URL if it is set (its own database is only used to create others),
-else an embedded server that all workers and runs of this checkout share. It is fast because it may
+else an embedded server that all workers and runs of this checkout share. All databases belong to an
+ordinary role, never to a superuser: the product needs none. The server is fast because it may
 lose commits: a test that crashes the server and looks for acknowledged commits starts an
 EmbeddedPostgres of its own.
 """
@@ -24,6 +25,7 @@ from psycopg.rows import TupleRow
 
 from infrastructure.postgres import migrate, migration_files
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
+from tests.support.ordinary_role import as_ordinary_role, is_superuser
 
 EMBEDDED = Path(__file__).parent.parent / ".data" / "test-pg"
 FORGETFUL = {
@@ -38,13 +40,13 @@ SERVER = "LEDGER_TEST_SERVER"
 # whatever host
 DEAD_RUNS = r"""
     SELECT d.datname FROM pg_database d
-     WHERE d.datname LIKE 'ledger\_test\_%'
+     WHERE d.datname LIKE 'ledger\_test\_%' AND pg_has_role(d.datdba, 'usage')
        AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name LIKE 'ledger\_test\_%'
                           AND starts_with(d.datname, split_part(a.application_name, '/', 1)))
 """
 UNUSED_TEMPLATES = r"""
     SELECT d.datname FROM pg_database d
-     WHERE d.datname LIKE 'ledger\_template\_%'
+     WHERE d.datname LIKE 'ledger\_template\_%' AND pg_has_role(d.datdba, 'usage')
        AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name LIKE 'ledger\_test\_%'
                           AND d.datname = split_part(a.application_name, '/', 2))
 """
@@ -92,12 +94,15 @@ def pytest_configure() -> None:
 class Databases:
     """Creates the databases of this run and drops those of dead runs."""
 
-    def __init__(self, server: str) -> None:
-        self._server = server
+    def __init__(self, server: str, superuser: str | None = None) -> None:
+        """Use `superuser`, the server's URL of such a role, to empty and to drop databases: an ordinary
+        role can neither switch all triggers off, nor end the sessions of a superuser."""
+        self._server, self._superuser = server, superuser
         self._run = f"ledger_test_{secrets.token_hex(4)}"
         self._template = f"ledger_template_{_fingerprint(migration_files.read_migrations())}"
         name = f"{self._run}/{self._template}"
         self._admin = psycopg.connect(server, autocommit=True, application_name=name)
+        self._dropper = psycopg.connect(superuser or server, autocommit=True)
         self._made = 0
         self._spare: list[str] = []
 
@@ -113,22 +118,21 @@ class Databases:
             self.drop(url)
 
     def _emptied(self, url: str) -> bool:
-        self._end_sessions(urlsplit(url).path.removeprefix("/"))
-        with psycopg.connect(url, autocommit=True) as connection:
+        if self._superuser is None:
+            return False  # each test gets a new database
+        name = urlsplit(url).path.removeprefix("/")
+        end = (
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = %s AND pid <> pg_backend_pid()"
+        )
+        superuser = _with_database(self._superuser, name)
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute(end, [name]).fetchall()
             if connection.execute(SCHEMA).fetchone() != self._schema:
                 return False
-            try:
-                connection.execute(
-                    "SET session_replication_role = replica"
-                )  # no trigger interferes
-            except psycopg.errors.InsufficientPrivilege:
-                return False  # an ordinary role cannot: its tests get a new database each
+            connection.execute("SET session_replication_role = replica")  # no trigger interferes
             connection.execute(self._emptying.encode())
         return True
-
-    def _end_sessions(self, name: str) -> None:
-        end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
-        self._admin.execute(end, [name]).fetchall()
 
     @cached_property
     def _schema(self) -> TupleRow | None:
@@ -158,6 +162,7 @@ class Databases:
     def close(self) -> None:
         for url in self._spare:
             self.drop(url)
+        self._dropper.close()
         self._admin.close()
 
     def prepare(self) -> None:
@@ -201,7 +206,7 @@ class Databases:
         self._admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 
     def _drop(self, name: str) -> None:
-        self._admin.execute(
+        self._dropper.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )
 
@@ -218,8 +223,8 @@ def _with_database(url: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """Return the URL of a server on which databases may be created."""
+def given_server() -> Iterator[str]:
+    """The server's URL as it was given; the embedded server's is a superuser's."""
     if given := os.environ.get(SERVER):
         yield given
         return
@@ -229,9 +234,21 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def databases(postgres_server: str) -> Iterator[Databases]:
+def superuser_server(given_server: str) -> str | None:
+    """Return the URL of a superuser, for the few acts that need one; None on a server without."""
+    return given_server if is_superuser(given_server) else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server(given_server: str, superuser_server: str | None) -> str:
+    """Return the URL of an ordinary role that may create databases."""
+    return given_server if superuser_server is None else as_ordinary_role(superuser_server)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_server: str, superuser_server: str | None) -> Iterator[Databases]:
     with closing(
-        Databases(postgres_server)
+        Databases(postgres_server, superuser_server)
     ) as databases:  # closed at once on failure: it holds a lock others wait for
         databases.prepare()
         yield databases

@@ -10,6 +10,7 @@ from application.backfill.matches import Doubt, Match, Missing, matched, money_o
 from application.gateways import ListedTransfer, StripeBooks
 from application.ports import Clock
 from domain.errors import ConstraintBroken, Refused, StripeSilent
+from domain.identity import may_be_ours
 from domain.provider_call.outcome import LookUpFailed
 
 ACTOR = "backfill"
@@ -57,7 +58,9 @@ class Backfill:
         paid: PaidRows,
         command: BackfillCommand,
         clock: Clock,
+        ledger_id: str | None = None,
     ) -> None:
+        self._ledger_id = ledger_id
         self._stripe, self._missing, self._paid, self._command, self._clock = (
             stripe,
             missing,
@@ -90,6 +93,7 @@ class Backfill:
             one
             async for one in self._list(rows[0].destination)
             if (one.transfer.amount, one.transfer.currency) in possible
+            and not one.transfer.is_foreign(self._ledger_id)
         ]
         claimed = await self._paid.paid_by([one.transfer.stripe_transfer_id for one in listed])
         return list(matched(rows, listed, claimed.keys()))
@@ -98,8 +102,12 @@ class Backfill:
         until = self._clock.now() + timedelta(days=1)
         after, more = None, True
         while more:
-            listed, more = await self._stripe.page(BEGINNING, until, after, destination)
-            after = listed[-1].transfer.stripe_transfer_id if listed else None
+            listed, more, unreadable, after = await self._stripe.page(
+                BEGINNING, until, after, destination
+            )
+            # one that cannot be read may be the payment, so that "exactly one fits" is unproven
+            if ours := next((one for one in unreadable if may_be_ours(one.transfer_id)), None):
+                raise LookUpFailed(f"{ours.stripe_transfer_id} is unreadable: {ours.why}")
             for one in listed:
                 yield one
 

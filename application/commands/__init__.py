@@ -4,11 +4,14 @@ for."""
 from dataclasses import dataclass
 
 from application.command_handler import CommandHandler
+from application.commands.decisions import DecisionCommands
 from application.commands.disputes import DisputeCommands
+from application.commands.inbox import InboxCommands
 from application.commands.operator import OperatorCommands
 from application.commands.orders import OrderCommands
 from application.commands.refunds import RefundCommands
-from application.ports import Clock, Directory, EventLog
+from application.commands.seller_accounts import SellerAccountCommands
+from application.ports import Clock, Directory, EventLog, WorkQueue
 from application.reconciliation.decisions import ReconciliationCommands
 
 
@@ -20,17 +23,25 @@ class Commands:
     orders: OrderCommands
     refunds: RefundCommands
     disputes: DisputeCommands
+    decisions: DecisionCommands
     operator: OperatorCommands
     reconciliation: ReconciliationCommands
+    inbox: InboxCommands
+    seller_accounts: SellerAccountCommands
 
 
-def commands_on(log: EventLog, directory: Directory, clock: Clock) -> Commands:
-    """Build the commands on one event log."""
-    handler = CommandHandler(log, clock)
+def commands_on(
+    log: EventLog, directory: Directory, clock: Clock, work: WorkQueue | None = None
+) -> Commands:
+    """Build the commands on one event log. `work`: see `CommandHandler`."""
+    handler = CommandHandler(log, clock, work)
     return Commands(
         OrderCommands(handler, directory),
         RefundCommands(handler, directory),
         DisputeCommands(handler),
+        DecisionCommands(handler, directory),
         OperatorCommands(handler, directory),
         ReconciliationCommands(handler),
+        InboxCommands(handler, directory),
+        SellerAccountCommands(handler, directory),
     )

@@ -1,20 +1,23 @@
 """Commands on disputes: a report changes the dispute, the order's count and the sellers' transfers
 in one append."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 from application.command_handler import NO_EXTRAS, CommandHandler
+from application.commands.subjects import subject_of_dispute
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.dispute import Dispute, DisputePolicy, DisputeStatus
-from domain.errors import NotTheAuthority
+from domain.errors import NotTheAuthority, UnknownId
 from domain.identity import dispute_cause, dispute_stream
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
-from domain.order.disputes import count_dispute, revoke_dispute
+from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
+from domain.order.payment_match import NO_NAMES, PaymentNames, require_payment_of
 from domain.order.recovery import recover_shares
+from domain.order.set_aside import end_set_aside
 
 MOVED = frozenset({DisputeStatus.WITHDRAWN, DisputeStatus.LOST})
 
@@ -31,6 +34,8 @@ class DisputeReport(NamedTuple):
     """The statuses that the dispute has reached according to the report, the earliest first."""
     source: str
     reason: str | None = None
+    payment: PaymentNames = NO_NAMES
+    """The names of the disputed payment, as far as the report gives them."""
 
 
 class DisputeCommands:
@@ -43,12 +48,43 @@ class DisputeCommands:
         self, report: DisputeReport, policy: DisputePolicy, extras: CommitExtras = NO_EXTRAS
     ) -> bool:
         """Record a report; return whether it is news. See `record_dispute`."""
-        stream = dispute_stream(report.provider, report.dispute_id)
         return await self._handler.handle(
-            partial(self._handler.load_order_with_transfers, report.order_id, stream),
-            partial(record_dispute, report, policy),
-            extras,
+            self._loader(report), partial(record_dispute, report, policy), extras, report.order_id
         )
+
+    async def record_part(self, report: DisputeReport, still_withdrawn: Mapping[str, int]) -> bool:
+        """Record that only a part of the money came back; return whether a person has to decide.
+        See `record_part`."""
+        return await self._handler.handle(
+            self._loader(report), partial(record_part, report, still_withdrawn)
+        )
+
+    async def reduce(
+        self, provider: str, dispute_id: str, amount: int, actor: str, reason: str
+    ) -> None:
+        """Let a dispute take `amount` of its order (minor units of the order's currency) from now
+        on, because a part of its money came back and a person decided about the rest.
+
+        The sellers get the difference back by compensating transfers, and the webhooks parked for
+        this decision are handled again. Raises UnknownId and Refused.
+        """
+        stream = dispute_stream(provider, dispute_id)
+
+        async def load() -> UnitOfWork:
+            dispute = (await self._handler.load(stream)).dispute(provider, dispute_id)
+            if dispute is None:
+                raise UnknownId("dispute", dispute_id)
+            return await self._handler.load_order_with_transfers(dispute.order_id, stream)
+
+        await self._handler.handle(
+            load,
+            lambda uow, now: decide_part(uow, provider, dispute_id, amount, actor, reason, now),
+            CommitExtras(released=[subject_of_dispute(dispute_id)]),
+        )
+
+    def _loader(self, report: DisputeReport) -> Callable[[], Awaitable[UnitOfWork]]:
+        stream = dispute_stream(report.provider, report.dispute_id)
+        return partial(self._handler.load_order_with_transfers, report.order_id, stream)
 
 
 def record_dispute(
@@ -56,12 +92,15 @@ def record_dispute(
 ) -> bool:
     """Record a report; return whether it is news.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and Contradiction when a dispute that was won
-    is reported as lost.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, and Contradiction when a
+    dispute that was won is reported as lost.
     """
     order = uow.order(report.order_id)
     if _authority(order, report, now) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
+    counted = order.disputes.get(report.dispute_id)
+    if counted is None or not counted.effective:  # what was taken may always be given back
+        require_payment_of(order, report.payment)
     dispute = uow.dispute(report.provider, report.dispute_id)
     news = dispute is None
     if dispute is None:
@@ -73,13 +112,54 @@ def record_dispute(
     for status in report.reported:
         news = dispute.report(status, report.source, now) or news
     known = len(order.pending_events)
+    if dispute.decided_amount is not None and not dispute.reinstated:
+        return news  # a person decided how much of the order it takes
     if dispute.takes(policy):
-        count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)
+        count_dispute(
+            order, dispute.dispute_id, dispute.amount, dispute.currency, now, report.payment
+        )
     else:
         revoke_dispute(order, dispute.dispute_id, now)
+        end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)
     if len(order.pending_events) > known:
         uow.add(recover_shares(order, uow.transfers(), dispute_cause(dispute.dispute_id), now))
     return news
+
+
+def record_part(
+    report: DisputeReport, still_withdrawn: Mapping[str, int], uow: UnitOfWork, now: datetime
+) -> bool:
+    """Record that only a part of a dispute's money came back; return whether a person has to
+    decide. Raises UnknownId, NotTheAuthority, OtherPayment."""
+    order = uow.order(report.order_id)
+    if authority_of(order) not in (report.provider, None):
+        raise NotTheAuthority(report.order_id)
+    dispute = uow.dispute(report.provider, report.dispute_id)
+    if dispute is None:
+        require_payment_of(order, report.payment)
+        dispute = _opened(report, now)
+        uow.add([dispute])
+    return dispute.report_part(still_withdrawn, report.source, now)
+
+
+def decide_part(
+    uow: UnitOfWork,
+    provider: str,
+    dispute_id: str,
+    amount: int,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Let a dispute take `amount` of its order, and give the sellers the difference back. Raises
+    UnknownId, Refused."""
+    dispute = uow.dispute(provider, dispute_id)
+    if dispute is None:
+        raise UnknownId("dispute", dispute_id)
+    order = uow.order(dispute.order_id)
+    dispute.decide(amount, actor, reason, now)
+    if reduce_dispute(order, dispute_id, amount, now):
+        uow.add(recover_shares(order, uow.transfers(), dispute_cause(dispute_id), now))
 
 
 def _authority(order: Order, report: DisputeReport, now: datetime) -> str | None:

@@ -5,9 +5,10 @@ from functools import partial
 from uuid import UUID
 
 from application.command_handler import CommandHandler
+from application.commands.subjects import subject_of_transfer
 from application.gateways import TransferGateway
 from application.ports import Directory
-from application.unit_of_work import UnitOfWork, recover_again
+from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import CallInFlight, EvidenceDiffers, NotAdoptable, StripeSilent
 from domain.identity import pause_stream
 from domain.lifecycle import TransferStatus
@@ -45,7 +46,8 @@ class OperatorCommands:
         Raises UnknownId, CallInFlight, NothingToResolve, EvidenceDiffers, StripeSilent.
         """
         transfer = await self.transfer(transfer_id)
-        stripe_id = _transfer_to_read(transfer.stripe_transfer_id, evidence)
+        outside = transfer.lapsed and transfer.owed is None
+        stripe_id = None if outside else _transfer_to_read(transfer.stripe_transfer_id, evidence)
         seen = await _read(gateway, stripe_id, evidence) if stripe_id is not None else None
         if seen is not None and transfer.stripe_transfer_id is None:
             seen = await self._as_ours(transfer, seen)
@@ -54,7 +56,10 @@ class OperatorCommands:
             _resolve(uow, transfer_id, seen, actor, reason, evidence, now)
 
         await self._handler.handle(
-            partial(self._handler.load_transfer_with_order, transfer_id), decide
+            partial(self._handler.load_transfer_with_order, transfer_id),
+            decide,
+            # reversals by others that waited for the decision are attributed now
+            CommitExtras(released=[subject_of_transfer(transfer_id)]),
         )
 
     async def backfill(
@@ -154,14 +159,19 @@ def _resolve(
     """Resolve with `seen`, the transfer that Stripe shows, if the evidence is an object of
     Stripe's."""
     transfer = uow.transfer(transfer_id)
-    reduced = dict(transfer.reductions)
+    reduced, lapsed = dict(transfer.reductions), transfer.lapsed
     if seen is None:
         manual_resolution.resolve(transfer, actor, reason, evidence, now)
     elif evidence == seen.stripe_transfer_id:
         manual_resolution.resolve_by_transfer(transfer, seen, actor, reason, now)
     else:
         manual_resolution.resolve_by_reversal(transfer, seen, evidence, actor, reason, now)
-    for cause_id in transfer.undone_since(reduced):
+    causes = [*transfer.undone_since(reduced), *sorted(transfer.shortened)]
+    order = uow.known_order(transfer.order_id)
+    if lapsed and order is not None and order.causes:
+        # a settled resolution makes room for refunds that came meanwhile
+        causes = [*causes, order.causes[-1]]
+    for cause_id in causes:
         recover_again(uow, uow.order(transfer.order_id), cause_id, now)
 
 

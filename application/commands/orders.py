@@ -7,15 +7,23 @@ from functools import partial
 
 from application.command_handler import NO_EXTRAS, CommandHandler
 from application.commands.refunds import ANSWERED
-from application.commands.subjects import subject_of_payment, subjects_of
+from application.commands.subjects import subject_of_order, subject_of_payment, subjects_of
 from application.gateways import PaymentGateway
 from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
-from domain.errors import ContentDiffers, PspRefused, PspSilent
+from domain.errors import PspRefused, PspSilent
 from domain.order.aggregate import Order
 from domain.order.charge import request_read
-from domain.order.recovery import doubt, pay_sellers, require_fit
-from domain.order.state import Share
+from domain.order.collected import (
+    correct_collected,
+    learn_collected,
+    leave_uncounted,
+    require_collected,
+    require_not_voided,
+)
+from domain.order.recovery import doubt, pay_sellers, recover_shares, require_fit
+from domain.order.state import Share, UncountedPayment
+from domain.order.surplus import revoke_surplus
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
@@ -117,41 +125,92 @@ class OrderCommands:
 
         If `connector` names a payment at Stripe, and no charge is given, the transfers wait until
         its charge is read. `expected` is the amount and currency that were received: a payment
-        counts only if they are the order's. Raises UnknownId, ContentDiffers when another payment,
-        or another amount, has paid the order, and ImportDiffers.
+        counts only if they are at least the order's. Raises UnknownId, ContentDiffers when another
+        payment has paid the order, CollectedDiffers, PaymentVoided, and ImportDiffers.
         """
 
         def decide(uow: UnitOfWork, now: datetime) -> bool:
             order = uow.order(order_id)
-            if expected is not None and expected != (order.amount, order.currency):
-                raise ContentDiffers(
-                    "order", order_id, ["amount or currency than the payment received"]
-                )
+            received = None
+            if expected is not None:
+                received, _ = expected
+                require_collected(order, payment_id, *expected)
+            require_not_voided(order, payment_id)
             imported = uow.transfers() if not order.paid else []
             news = order.pay(
-                payment_id, source_transaction, source, now, connector, imported=bool(imported)
+                payment_id,
+                source_transaction,
+                source,
+                now,
+                connector,
+                received,
+                imported=bool(imported),
             )
+            surplus = revoke_surplus(order, now)
             if news:
                 uow.add(pay_sellers(order, now, imported))
+                return news
+            for cause_id in surplus:
+                uow.add(recover_shares(order, uow.transfers(), cause_id, now))
+            if received is not None and learn_collected(order, received, source, now):
+                _divide_again(uow, order, now)
             return news
 
         released = subjects_of(order_id, payment_id, source_transaction)
         return await self._handler.handle(
-            lambda: self._load_unpaid(order_id), decide, extras._replace(released=released)
+            lambda: self._load_paying(order_id), decide, extras._replace(released=released)
+        )
+
+    async def correct_collected(self, order_id: str, amount_received: int, source: str) -> bool:
+        """Record another collected amount of a paid order, as a caller states it, and divide its
+        refunds again; return whether that is news. Raises UnknownId, Refused."""
+
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
+            order = uow.order(order_id)
+            news = correct_collected(order, amount_received, source, now)
+            if news:
+                _divide_again(uow, order, now)
+            return news
+
+        return await self._handler.handle(
+            partial(self._handler.load_order_with_transfers, order_id),
+            decide,
+            CommitExtras(released=[subject_of_order(order_id)]),
+        )
+
+    async def leave_uncounted(
+        self,
+        order_id: str,
+        report: UncountedPayment,
+        source: str,
+        extras: CommitExtras = NO_EXTRAS,
+    ) -> bool:
+        """Record a payment that pays no seller; return whether the report is new. See
+        `domain.order.collected`. Raises UnknownId."""
+        return await self._handler.handle(
+            lambda: self._handler.load_order(order_id),
+            lambda uow, now: leave_uncounted(uow.order(order_id), report, source, now),
+            extras,
         )
 
     async def record_payment_failure(
-        self, order_id: str, payment_id: str, detail: str, source: str, extras: CommitExtras
+        self,
+        order_id: str,
+        payment_id: str,
+        detail: str,
+        source: str,
+        extras: CommitExtras,
+        status: str = "failed",
     ) -> bool:
         """Hold back the unsent transfers of a paid order after a report that its payment has
-        failed; return whether that is news.
+        failed, or was cancelled; return whether that is news.
 
         See `SellerTransfer.hold_back`. Raises UnknownId.
         """
         return await self._handler.handle(
             partial(self._handler.load_order_with_transfers, order_id),
             lambda uow, now: doubt(
-                uow.order(order_id), uow.transfers(), payment_id, source, detail, now
+                uow.order(order_id), uow.transfers(), payment_id, source, detail, now, status
             ),
             extras,
         )
@@ -167,11 +226,35 @@ class OrderCommands:
         """Return the order as it is now. Raises UnknownId."""
         return (await self._handler.load_order(order_id)).order(order_id)
 
+    async def _load_paying(self, order_id: str) -> UnitOfWork:
+        """Load an order for a report of its payment: with its transfers, unless the report cannot
+        change the division of its refunds."""
+        uow = await self._load_unpaid(order_id)
+        order = uow.known_order(order_id)
+        if order is not None and order.paid and order.amount_received is None and order.causes:
+            uow.merge(await self._handler.load(*order.transfer_ids()))
+        return uow
+
     async def _load_unpaid(self, order_id: str) -> UnitOfWork:
         """Load the order, and, unless it is paid, the transfers that an older system has made for
-        it."""
+        it.
+
+        A paid order that does not know its payment is loaded with its transfers, because learning
+        the payment may revoke a refund.
+        """
         uow = await self._handler.load_order(order_id)
         order = uow.known_order(order_id)
         if order is None or not order.paid:
-            uow.merge(await self._handler.load(*await self._directory.transfers_of(order_id)))
+            sellers = order.seller_streams() if order is not None else []
+            imported = await self._directory.transfers_of(order_id)
+            uow.merge(await self._handler.load(*imported, *sellers))
+        elif order.payment_id is None:
+            uow.merge(await self._handler.load(*order.transfer_ids()))
         return uow
+
+
+def _divide_again(uow: UnitOfWork, order: Order, now: datetime) -> None:
+    """Bring the transfers in line with the collected amount, under the name of the latest refund or
+    dispute. Without any, nothing was divided."""
+    if order.causes:
+        uow.add(recover_shares(order, uow.transfers(), order.causes[-1], now))

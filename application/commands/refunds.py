@@ -10,11 +10,21 @@ from uuid import UUID
 from application.command_handler import NO_EXTRAS, CommandHandler
 from application.ports import Directory
 from application.unit_of_work import CommitExtras, UnitOfWork
-from domain.errors import ContentDiffers, Contradiction, ExceedsOrder, NotTheAuthority, Refused
+from domain.errors import (
+    ContentDiffers,
+    Contradiction,
+    ExceedsOrder,
+    NotTheAuthority,
+    OutdatedAnswer,
+    Refused,
+)
 from domain.identity import refund_stream
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, STRIPE, STRIPES_REFUNDS, claim_authority
+from domain.order.collected import require_covered
+from domain.order.payment_match import NO_NAMES, PaymentNames, psp_payment, require_payment_of
 from domain.order.recovery import parts_of, recover_shares
+from domain.order.set_aside import end_set_aside
 from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
@@ -41,6 +51,8 @@ class RefundReport(NamedTuple):
     asked."""
     stream: UUID | None = None
     """The refund's stream, if the reporter has just looked it up: that saves one query."""
+    payment: PaymentNames = NO_NAMES
+    """The names of the refunded payment, as far as the report gives them."""
 
 
 class RefundRequest(NamedTuple):
@@ -69,19 +81,22 @@ class RefundCommands:
         self._handler, self._directory = handler, directory
 
     async def succeeded(
-        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: int | None = None
     ) -> RecordedRefund:
         """Record a refund that is reported as succeeded. See `succeed_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(succeed_refund, report, asked=asked), extras
+            self._loader(report),
+            partial(succeed_refund, report, asked=asked),
+            extras,
+            report.order_id,
         )
 
     async def failed(
-        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: bool = False
+        self, report: RefundReport, extras: CommitExtras = NO_EXTRAS, *, asked: int | None = None
     ) -> RecordedRefund:
         """Record a refund that is reported as failed. See `fail_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(fail_refund, report, asked=asked), extras
+            self._loader(report), partial(fail_refund, report, asked=asked), extras, report.order_id
         )
 
     async def under_review(
@@ -89,19 +104,23 @@ class RefundCommands:
     ) -> RecordedRefund:
         """Record a refund that a person at the PSP decides on. See `review_refund`."""
         return await self._handler.handle(
-            self._loader(report), partial(review_refund, report), extras
+            self._loader(report), partial(review_refund, report), extras, report.order_id
         )
 
     async def settle(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that has succeeded elsewhere. See `settle_refund`."""
         return await self._handler.handle(
-            partial(self._load_requested, request), partial(settle_refund, request)
+            partial(self._load_requested, request),
+            partial(settle_refund, request),
+            order_id=request.order_id,
         )
 
     async def request(self, request: RefundRequest) -> RecordedRefund:
         """Record a refund that the PSP shall be asked for. See `request_refund`."""
         return await self._handler.handle(
-            partial(self._load_requested, request), partial(request_refund, request)
+            partial(self._load_requested, request),
+            partial(request_refund, request),
+            order_id=request.order_id,
         )
 
     def _loader(self, report: RefundReport) -> Callable[[], Awaitable[UnitOfWork]]:
@@ -133,46 +152,62 @@ class RefundCommands:
 
 
 def succeed_refund(
-    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False
+    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: int | None = None
 ) -> RecordedRefund:
-    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked just now, so no
-    earlier report counts.
+    """Take a refund that has succeeded from the sellers. `asked`: the PSP was asked when the refund
+    had this version, so no earlier report counts.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when it is
-    recorded as failed.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, AwaitsPayment, OutdatedAnswer,
+    and, unless `asked`, Contradiction when it is recorded as failed.
     """
+    _require_current(uow, asked)
     order = uow.order(report.order_id)
+    known = uow.refund()
+    if known is None or known.key not in order.refunds:
+        require_covered(order, report.name, report.amount, report.currency)
     refund, news = _reported(uow, report, now)
-    _take_from_sellers(uow, order, refund, report.source, now, asked=asked)
+    _take_from_sellers(uow, order, refund, report.source, now, asked=asked, payment=report.payment)
     return RecordedRefund(refund, news)
 
 
 def fail_refund(
-    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: bool = False
+    report: RefundReport, uow: UnitOfWork, now: datetime, *, asked: int | None = None
 ) -> RecordedRefund:
     """Give back to the sellers the shares of a refund that has failed, possibly after it had
     succeeded.
 
-    Raises UnknownId, NotTheAuthority, ContentDiffers, and, unless `asked`, Contradiction when a
-    webhook of Hyperswitch reports a refund as failed that is recorded as succeeded: then the PSP
-    can be asked which it is. The race between two reports is decided here and not before.
+    Raises UnknownId, NotTheAuthority, OtherPayment, ContentDiffers, OutdatedAnswer when it has
+    changed since the version `asked`, and, without `asked`, Contradiction when a webhook of
+    Hyperswitch reports a refund as failed that is recorded as succeeded: then the PSP can be asked
+    which it is. The race between two reports is decided here and not before.
     """
+    _require_current(uow, asked)
     known = uow.refund()
     if (
-        not asked
+        asked is None
         and report.provider == HYPERSWITCH
         and known is not None
         and known.status is RefundStatus.SUCCEEDED
     ):
-        raise Contradiction("Refund", known.refund_id, "succeeded", "failed")
+        raise Contradiction("Refund", known.refund_id, "succeeded", "failed", known.version)
     order = uow.order(report.order_id)
     refund, news = _reported(uow, report, now)
     if refund.may_become(RefundStatus.FAILED):
-        refund.fail(report.source, report.detail, now)
+        decided = order.decided.get(refund.key)
+        dismissed = decided is not None and decided.allocation is None
+        refund.fail(report.source, report.detail, now, dismissed=dismissed)
         order.release_refund(refund.key, now)
+        end_set_aside(order, refund.key, "the refund has failed", now)
         if order.revoke_refund(refund.key, now):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)
+
+
+def _require_current(uow: UnitOfWork, asked: int | None) -> None:
+    """Check that the refund has not changed since the PSP was asked. Raises OutdatedAnswer."""
+    refund = uow.refund()
+    if asked is not None and refund is not None and refund.version != asked:
+        raise OutdatedAnswer(refund.refund_id, asked, refund.version)
 
 
 def review_refund(report: RefundReport, uow: UnitOfWork, now: datetime) -> RecordedRefund:
@@ -189,11 +224,11 @@ def record_refund_at_psp(
     uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime
 ) -> bool:
     """Record the status that the PSP shows; return whether it is final. The PSP is the authority,
-    so no report outweighs it."""
+    so no earlier report outweighs it: the refund must not have changed since the question."""
     report = report_of(seen, refund.order_id, source)
     match seen.status:
         case "succeeded":
-            succeed_refund(report, uow, now, asked=True)
+            succeed_refund(report, uow, now, asked=refund.version)
         case "failed":
             fail_refund(report, uow, now)
         case "review":
@@ -206,7 +241,8 @@ def record_refund_at_psp(
 def report_of(seen: RefundAtPsp, order_id: str, source: str) -> RefundReport:
     """Return the refund that the PSP shows as a report."""
     detail = ": ".join(filter(None, (seen.error_code, seen.error_message))) or None
-    return RefundReport(seen.refund_id, order_id, seen.amount, seen.currency, source, detail)
+    report = RefundReport(seen.refund_id, order_id, seen.amount, seen.currency, source, detail)
+    return report._replace(payment=psp_payment(seen.payment_id))
 
 
 def settle_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> RecordedRefund:
@@ -292,7 +328,7 @@ def _amount_within(left: int, order: Order, request: RefundRequest) -> int:
 
 def _settled(uow: UnitOfWork, order: Order, request: RefundRequest, now: datetime) -> Refund:
     """Open a refund that has succeeded elsewhere."""
-    amount = _amount_within(order.amount - order.refunded, order, request)
+    amount = _amount_within(order.collected - order.refunded, order, request)
     objection = order.objection_to_refund(amount, order.currency, request.explicit)
     if objection is not None:
         raise Refused(
@@ -331,15 +367,15 @@ def _claim_by_name(order: Order, name: str, now: datetime) -> None:
 
 def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedRefund:
     """Return the reported refund, opened if it is unknown. Raises UnknownId, NotTheAuthority,
-    ContentDiffers."""
-    refund = uow.refund()
+    OtherPayment, ContentDiffers."""
+    refund, order = uow.refund(), uow.order(report.order_id)
     if refund is None:
-        order = uow.order(report.order_id)
         if (
             report.provider is not None
             and claim_authority(order, report.provider, report.source, now) != report.provider
         ):
             raise NotTheAuthority(report.order_id)
+        require_payment_of(order, report.payment)
         refund = Refund.open(
             refund_id=report.name,
             order_id=report.order_id,
@@ -360,10 +396,10 @@ def _reported(uow: UnitOfWork, report: RefundReport, now: datetime) -> RecordedR
         raise ContentDiffers(
             "refund", refund.refund_id, [name for name, equal in same.items() if not equal]
         )
-    if (
-        report.provider is not None
-    ):  # the refund is recorded under this provider's name, so its report counts
-        claim_authority(uow.order(report.order_id), report.provider, report.source, now)
+    if refund.status is not RefundStatus.SUCCEEDED:  # what was taken may always be given back
+        require_payment_of(order, report.payment)
+    if report.provider is not None:  # recorded under this provider's name, so its report counts
+        claim_authority(order, report.provider, report.source, now)
     return RecordedRefund(refund, False)
 
 
@@ -374,20 +410,21 @@ def _take_from_sellers(
     source: str,
     now: datetime,
     *,
-    asked: bool = False,
+    asked: int | None = None,
+    payment: PaymentNames | None = None,
 ) -> None:
     """Take a refund from the sellers, or set it aside if it cannot be divided. Repeating this
     changes nothing.
 
-    Raises Contradiction when it is recorded as failed, unless the PSP was `asked` just now.
+    Raises Contradiction when it is recorded as failed, unless the PSP was `asked`.
     """
-    if refund.status is RefundStatus.FAILED and not asked:
+    if refund.status is RefundStatus.FAILED and asked is None:
         # reports overtake each other, so the later one is not the truer one
-        raise Contradiction("Refund", refund.refund_id, "failed", "succeeded")
+        raise Contradiction("Refund", refund.refund_id, "failed", "succeeded", refund.version)
     if not refund.may_become(RefundStatus.SUCCEEDED):
         return
     objection = order.allocate_refund(
-        refund.key, refund.amount, refund.currency, refund.explicit, now
+        refund.key, refund.amount, refund.currency, refund.explicit, now, payment
     )
     if objection is None:
         uow.add(recover_shares(order, uow.transfers(), refund.key, now))

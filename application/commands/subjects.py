@@ -1,5 +1,7 @@
 """Subjects: the names under which parked webhooks wait for an order or a payment."""
 
+from uuid import UUID
+
 
 def subject_of_order(order_id: str) -> str:
     """Return the subject of webhooks about an order that is not known yet."""
@@ -11,6 +13,11 @@ def subject_of_payment(payment_id: str) -> str:
     return f"payment:{payment_id}"
 
 
+def subject_of_dispute(dispute_id: str) -> str:
+    """Return the subject of webhooks about a dispute that a person decides."""
+    return f"dispute:{dispute_id}"
+
+
 def subjects_of(order_id: str, *payment_ids: str | None) -> list[str]:
     """Return the subjects that an order releases: its own, and those of the payments that it
     names."""
@@ -18,3 +25,8 @@ def subjects_of(order_id: str, *payment_ids: str | None) -> list[str]:
         subject_of_order(order_id),
         *(subject_of_payment(payment_id) for payment_id in payment_ids if payment_id),
     ]
+
+
+def subject_of_transfer(transfer_id: UUID) -> str:
+    """Return the subject of webhooks about reversals that cannot be attributed yet."""
+    return f"transfer:{transfer_id}"

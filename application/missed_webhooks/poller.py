@@ -25,7 +25,7 @@ from application.missed_webhooks.ports import (
     Span,
 )
 from application.ports import Alarms, Clock
-from domain.provider_call.outcome import LookUpFailed, ProviderSignal
+from domain.provider_call.outcome import NO_PERMISSION, LookUpFailed, ProviderSignal
 
 OVERLAP = timedelta(minutes=10)
 """Read again before the cursor, because a list may show an event later than its creation time."""
@@ -67,6 +67,8 @@ class Round:
 class Poller(Loop):
     """Loop over all providers: `run` until `stop`. Of several processes, one at a time asks each
     provider."""
+
+    longest_turn = 3600.0  # lists of many pages, each with a time-out of its own
 
     def __init__(
         self,
@@ -181,7 +183,7 @@ class Poller(Loop):
 
     async def _unread(self, poll: Poll, found: Round, signal: ProviderSignal) -> None:
         silent = poll.now - (poll.checked_at or poll.begun_at)
-        if signal is ProviderSignal.KEY_REFUSED or silent >= UNCHECKED:
+        if signal in NO_PERMISSION or silent >= UNCHECKED:
             said = (
                 f"Missed webhooks are unknown since {poll.seen_until:%Y-%m-%dT%H:%MZ}: "
                 f"{found.failure}"

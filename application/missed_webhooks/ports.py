@@ -112,10 +112,18 @@ class PolledInbox(Protocol):
         """Store an event durably; return whether it is new."""
 
 
+class KnownRefund(NamedTuple):
+    """A refund in the ledger."""
+
+    status: str
+    version: int
+    """Version of its stream: it grows with each change of the refund."""
+
+
 class KnownRefunds(Protocol):
     """Refunds in the ledger."""
 
-    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, str]:
+    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, KnownRefund]:
         """Return the last known status at the PSP of each of these refunds that the ledger knows.
 
         A refund that succeeded and could not be divided among the sellers is `succeeded`, although

@@ -1,5 +1,5 @@
-"""Payments that have succeeded at the PSP without a webhook. Until such a payment is recorded, its
-sellers are not paid.
+"""Payments that have moved money at the PSP without a webhook. Until such a payment is recorded,
+its sellers are not paid, or no person knows of a partial capture.
 
 The PSP has no list of changed payments, so the payments that unpaid orders name are read one by
 one. An order is read at the same ages as a refund: a lost payment is found when its order is about
@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from application.missed_webhooks.ports import PolledEvent, PolledInbox, Span, UnpaidOrders
 from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
+from domain.provider_call.payment_status import POLLED
 from domain.provider_call.psp_objects import PaymentAtPsp
 
 READ = "psp.payments.retrieve"
@@ -27,7 +28,6 @@ twenty per second."""
 WIDEST = timedelta(hours=1)
 """Longest slice. A longer one, after an outage, is read in parts, so that the limit applies to each
 part."""
-SUCCEEDED = "payment_succeeded"
 
 
 class MissedPayments:
@@ -54,19 +54,22 @@ class MissedPayments:
             payment.payment_id: payment
             for payment in read
             if payment is not None
-            and payment.status == "succeeded"
+            and payment.status in POLLED
             and is_old_enough(payment.updated_at, horizon)
         }
         if not paid:
             return []
         # The inbox first, then the ledger: the other way round, an event that is handled in between
         # would be in neither.
-        waiting = await self._inbox.waiting(self._provider, [(SUCCEEDED, name) for name in paid])
+        told = {name: POLLED[payment.status] for name, payment in paid.items()}
+        waiting = await self._inbox.waiting(
+            self._provider, [(event_type, name) for name, event_type in told.items()]
+        )
         unpaid = await self._orders.still_unpaid(list(paid))
         return [
             payment
             for name, payment in paid.items()
-            if name in unpaid and (SUCCEEDED, name) not in waiting
+            if name in unpaid and (told[name], name) not in waiting
         ]
 
     async def _read(self, name: str) -> PaymentAtPsp | None:
@@ -92,9 +95,14 @@ def _parts(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetim
 
 
 def _event(payment: PaymentAtPsp) -> PolledEvent:
-    """Build a `payment_succeeded` event like the PSP's webhook; its id depends only on the
-    payment."""
-    event_id = f"polled:{SUCCEEDED}:{payment.payment_id}"
+    """Build an event like the PSP's webhook. Its id depends only on the payment, its status, the
+    received amount and the time of its change, so that each change is told once."""
+    event_type = POLLED[payment.status]
+    event_id = f"polled:{event_type}:{payment.payment_id}"
+    if payment.status != "succeeded":
+        event_id += f":{payment.status}:{payment.amount_received}"
+    if payment.updated_at is not None:
+        event_id += f":{payment.updated_at.isoformat()}"
     shown = {
         "payment_id": payment.payment_id,
         "status": payment.status,
@@ -106,5 +114,5 @@ def _event(payment: PaymentAtPsp) -> PolledEvent:
         "metadata": {"order_id": payment.order_id} if payment.order_id else None,
     }
     content = {"type": "payment_details", "object": shown}
-    body = {"event_id": event_id, "event_type": SUCCEEDED, "content": content}
-    return PolledEvent(event_id, SUCCEEDED, json.dumps(body).encode())
+    body = {"event_id": event_id, "event_type": event_type, "content": content}
+    return PolledEvent(event_id, event_type, json.dumps(body).encode())

@@ -7,8 +7,10 @@ read again at certain ages: each round lists one slice per age, as long as the t
 round. That needs no memory of single refunds, costs hardly more with a million unfinished refunds
 than with none, and finds a lost end when the refund is about twice as old as it was then.
 
-A missed end becomes an event in the shape of its webhook, with an id made of refund and status: it
-is stored once, and a webhook that arrives later changes nothing.
+A missed end becomes an event in the shape of its webhook, with an id made of refund, status and
+time of change: it is stored once, and a webhook that arrives later changes nothing. A refund that
+reaches the same status again, after a correction by the bank, has another time. If the PSP shows no
+time, the version of the refund here takes its place.
 """
 
 import json
@@ -17,7 +19,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from application.missed_webhooks.ports import KnownRefunds, PolledEvent, PolledInbox, Span
+from application.missed_webhooks.ports import (
+    KnownRefund,
+    KnownRefunds,
+    PolledEvent,
+    PolledInbox,
+    Span,
+)
 from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import RefundAtPsp
@@ -51,10 +59,8 @@ class MissedRefunds:
             since, until = max(span.since - age, span.begun_at), span.until - age
             if since < until:
                 async for refunds in self._listed(since, until):
-                    yield [
-                        _event(refund)
-                        for refund in await self._missed(refunds, span.horizon, unread)
-                    ]
+                    missed = await self._missed(refunds, span.horizon, unread)
+                    yield [_event(refund, known) for refund, known in missed]
         if unread:
             raise unread[0]
 
@@ -75,11 +81,12 @@ class MissedRefunds:
 
     async def _missed(
         self, listed: Sequence[RefundAtPsp], horizon: datetime, unread: list[LookUpFailed]
-    ) -> list[RefundAtPsp]:
-        """Return the refunds that ended before `horizon` without a webhook: neither the inbox nor
-        the ledger has their end."""
+    ) -> list[tuple[RefundAtPsp, KnownRefund | None]]:
+        """Return the refunds that ended before `horizon` without a webhook, each as it is known
+        here: neither the inbox nor the ledger has their end."""
         read = [
-            await self._read(refund.refund_id, unread) for refund in await self._unrecorded(listed)
+            await self._read(refund.refund_id, unread)
+            for refund, _ in await self._unrecorded(listed)
         ]
         ended = [
             refund
@@ -95,9 +102,15 @@ class MissedRefunds:
             if ended
             else ()
         )
-        return [refund for refund in await self._unrecorded(ended) if _about(refund) not in waiting]
+        return [
+            (refund, known)
+            for refund, known in await self._unrecorded(ended)
+            if _about(refund) not in waiting
+        ]
 
-    async def _unrecorded(self, refunds: Sequence[RefundAtPsp]) -> list[RefundAtPsp]:
+    async def _unrecorded(
+        self, refunds: Sequence[RefundAtPsp]
+    ) -> list[tuple[RefundAtPsp, KnownRefund | None]]:
         """Return the refunds that have another status at the PSP than the last one that the ledger
         knows."""
         known = (
@@ -105,7 +118,10 @@ class MissedRefunds:
             if refunds
             else {}
         )
-        return [refund for refund in refunds if known.get(refund.refund_id) != refund.status]
+        pairs = [(refund, known.get(refund.refund_id)) for refund in refunds]
+        return [
+            (refund, here) for refund, here in pairs if here is None or here.status != refund.status
+        ]
 
     async def _read(self, name: str, unread: list[LookUpFailed]) -> RefundAtPsp | None:
         """Return the refund as its connector shows it now; None if the PSP does not show it, or not
@@ -136,11 +152,13 @@ def _about(refund: RefundAtPsp) -> tuple[str, str]:
     return ENDS[refund.status], refund.refund_id
 
 
-def _event(refund: RefundAtPsp) -> PolledEvent:
+def _event(refund: RefundAtPsp, known: KnownRefund | None) -> PolledEvent:
     """Return the event of a refund's end in the shape of the PSP's own webhooks, under the same id
-    however often it is found."""
+    however often this end is found."""
     event_type = ENDS[refund.status]
-    event_id = f"polled:{event_type}:{refund.refund_id}"
+    changed_at = refund.updated_at.isoformat() if refund.updated_at is not None else None
+    change = changed_at or f"v{known.version if known is not None else 0}"
+    event_id = f"polled:{event_type}:{refund.refund_id}:{change}"
     shown = {
         "refund_id": refund.refund_id,
         "payment_id": refund.payment_id,
@@ -150,7 +168,7 @@ def _event(refund: RefundAtPsp) -> PolledEvent:
         "error_code": refund.error_code,
         "error_message": refund.error_message,
         "metadata": {"order_id": refund.order_id} if refund.order_id else None,
-        "updated_at": refund.updated_at.isoformat() if refund.updated_at else None,
+        "updated_at": changed_at,
     }
     content = {"type": "refund_details", "object": shown}
     body = {"event_id": event_id, "event_type": event_type, "content": content}

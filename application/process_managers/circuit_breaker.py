@@ -3,9 +3,12 @@ about several transfers.
 
 - Silence: `SILENT` different transfers in a row without an answer below 500 mean an outage. One
   breaker opens for the fleet, nothing is claimed, a probe closes it, and the attempts that opened
-  it are given back. A single transfer that keeps failing only consumes its own attempts.
-- A refused key, or transfers that Stripe does not know, several in a row: the API key or the
-  account is wrong. Sending is paused, with an alarm, until an operator resumes it.
+  it are given back. With fewer transfers, the third silent attempt of one of them probes Stripe,
+  and a silent probe opens the breaker too: an outage must not exhaust the transfers of a ledger
+  with few sales. A single transfer that keeps failing only consumes its own attempts.
+- A refused key (401), or 403 or 404 for several destinations in a row: the API key or the account
+  is wrong. Sending is paused, with an alarm, until an operator resumes it. Refusals about one
+  destination are the trouble of that account and stop no other seller's work.
 """
 
 import asyncio
@@ -24,10 +27,15 @@ from domain.provider_call.steps import LookUp, Send
 
 SILENT = 8
 """Number of different transfers in a row without an answer below 500 that means an outage."""
+PROBED_AT = 3
+"""Attempt of one transfer from which on a silent Stripe is probed."""
 REFUSED_KEY = 3
-"""Number of different transfers in a row with 401 or 403 that means a wrong API key."""
+"""Number of different transfers in a row with 401, or with 403, that means a wrong API key."""
 NOT_FOUND = 5
 """Number of different transfers in a row unknown to Stripe that means a wrong account or mode."""
+DIFFERENT_ACCOUNTS = 3
+"""Number of different destinations among the transfers of 403 or 404, below which the refusals are
+the trouble of the accounts and not of the API key."""
 LONGEST_SLEEP = 5.0
 """Seconds after which the state is read again, in case a notification was lost."""
 SHORTEST_SLEEP = 0.01
@@ -49,7 +57,7 @@ class Monitor(Protocol):
     def state(self) -> FleetState: ...
 
     async def observe(
-        self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal
+        self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal, account: str
     ) -> None: ...
 
 
@@ -64,26 +72,33 @@ class OutageOfStripeIgnored:
     def state(self) -> FleetState:
         return self._monitor.state
 
-    async def observe(self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
+    async def observe(
+        self, subject_id: UUID, step: Send | LookUp, signal: ProviderSignal, account: str
+    ) -> None:
         """Do nothing: each refund counts its own failed attempts."""
 
 
 class FailureStreak:
     """Different transfers in a row with the same signal."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, accounts: int = 1) -> None:
+        """`limit` is a number of transfers, `accounts` of different destinations among them."""
+        self._limit, self._least_accounts = limit, accounts
+        self._accounts: set[str] = set()
         self.spent: dict[UUID, tuple[str, int] | None] = {}
         """Per transfer the operation and the attempt that it cost, if any."""
 
-    def add(self, transfer_id: UUID, spent: tuple[str, int] | None) -> bool:
-        """Add a transfer; return whether the streak has reached its limit."""
-        self.spent[transfer_id] = spent
-        return len(self.spent) >= self._limit
+    def add(self, transfer_id: UUID, spent: tuple[str, int] | None, account: str = "") -> bool:
+        """Add a transfer; return whether the streak has reached its limits."""
+        enough = len(self.spent) >= self._limit
+        if not (enough and account in self._accounts):  # so that one account fills no memory
+            self.spent[transfer_id] = spent
+            self._accounts.add(account)
+        return len(self.spent) >= self._limit and len(self._accounts) >= self._least_accounts
 
     def end(self) -> dict[UUID, tuple[str, int] | None]:
         """End the streak after another signal; return its content."""
-        ended, self.spent = self.spent, {}
+        ended, self.spent, self._accounts = self.spent, {}, set()
         return ended
 
 
@@ -106,11 +121,9 @@ class BreakerMonitor(Loop):
         self._breaker, self._gateway, self._alarms = breaker, gateway, alarms
         self._forgive, self._stop_sending = forgive, stop
         self.state = FleetState()
-        self._silence, self._key, self._unknown = (
-            FailureStreak(SILENT),
-            FailureStreak(REFUSED_KEY),
-            FailureStreak(NOT_FOUND),
-        )
+        self._silence, self._key = FailureStreak(SILENT), FailureStreak(REFUSED_KEY)
+        self._forbidden = FailureStreak(REFUSED_KEY, DIFFERENT_ACCOUNTS)
+        self._unknown = FailureStreak(NOT_FOUND, DIFFERENT_ACCOUNTS)
 
     async def refresh(self) -> None:
         """Read the state, once before the first claim and then in each turn. In an outage, give
@@ -143,18 +156,23 @@ class BreakerMonitor(Loop):
             log.info("Stripe answers again, work goes on")
         await self.refresh()
 
-    async def observe(self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal) -> None:
-        """Take the signal of one exchange into account. Never raises: the next exchange gives the
-        same signal again."""
+    async def observe(
+        self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal, account: str
+    ) -> None:
+        """Take the signal of one exchange about a destination into account. Never raises: the next
+        exchange gives the same signal again."""
         try:
-            await self._consider(
-                transfer_id, (step.what, step.attempt) if isinstance(step, Send) else None, signal
-            )
+            spent = (step.what, step.attempt) if isinstance(step, Send) else None
+            await self._consider(transfer_id, spent, signal, account)
         except Exception as error:  # the outcome is recorded, so this is no failure of the transfer
             log.warning("the circuit breaker could not be updated", error=str(error))
 
     async def _consider(
-        self, transfer_id: UUID, spent: tuple[str, int] | None, signal: ProviderSignal
+        self,
+        transfer_id: UUID,
+        spent: tuple[str, int] | None,
+        signal: ProviderSignal,
+        account: str,
     ) -> None:
         match signal:
             case ProviderSignal.NOTHING:
@@ -163,40 +181,52 @@ class BreakerMonitor(Loop):
                 await self._silent(transfer_id, spent)
                 return
             case ProviderSignal.KEY_REFUSED:
-                await self._refused(self._key, transfer_id, "Stripe refuses the key (401 or 403)")
+                await self._refused(self._key, transfer_id, account, "Stripe refuses the key (401)")
+            case ProviderSignal.FORBIDDEN:
+                await self._refused(
+                    self._forbidden, transfer_id, account, "Stripe refuses the key (403)"
+                )
             case ProviderSignal.NOT_FOUND:
                 self._key.end()
+                self._forbidden.end()
                 await self._refused(
                     self._unknown,
                     transfer_id,
+                    account,
                     "Stripe does not know the transfers (404): another account or mode?",
                 )
             case ProviderSignal.ANSWER:
                 self._key.end()
+                self._forbidden.end()
                 self._unknown.end()
             case ProviderSignal.TOO_FAST:
                 pass
         self._silence.end()
 
     async def _silent(self, transfer_id: UUID, spent: tuple[str, int] | None) -> None:
-        too_long = self._silence.add(transfer_id, spent)
-        if too_long and not self.state.outage:
-            if await self._breaker.open_breaker():
-                log.warning("Stripe does not answer, nothing is sent until it does")
-                await self._alarms.raise_alarm(
-                    *OUTAGE, f"No answer below 500 for {SILENT} different transfers in a row."
-                )
-            await self.refresh()
-        elif self.state.outage:
+        enough = self._silence.add(transfer_id, spent)
+        if self.state.outage:
             await self._give_back()
+        elif enough:
+            await self._open(f"No answer below 500 for {SILENT} different transfers in a row.")
+        elif spent is not None and spent[1] >= PROBED_AT and not await self._gateway.answers():
+            await self._open("No answer below 500 to a transfer's attempts, nor to a probe.")
+
+    async def _open(self, why: str) -> None:
+        if await self._breaker.open_breaker():
+            log.warning("Stripe does not answer, nothing is sent until it does")
+            await self._alarms.raise_alarm(*OUTAGE, why)
+        await self.refresh()
 
     async def _give_back(self) -> None:
         for transfer_id, spent in self._silence.end().items():
             if spent is not None:
                 await self._forgive(transfer_id, *spent)
 
-    async def _refused(self, streak: FailureStreak, transfer_id: UUID, why: str) -> None:
-        if streak.add(transfer_id, None):
+    async def _refused(
+        self, streak: FailureStreak, transfer_id: UUID, account: str, why: str
+    ) -> None:
+        if streak.add(transfer_id, None, account):
             count = len(streak.end())
             log.error("sending stops", why=why)
             await self._stop_sending(EVERYTHING, LEDGER, f"{why}, {count} different ones in a row")

@@ -63,6 +63,9 @@ class FundingProcess:
         uow.mark_unverified()
         return uow
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        return ""  # a charge is the platform's own
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         scopes = {EVERYTHING, scope_of_work(self.kind)}
         return not state.outage and state.paused.isdisjoint(scopes)

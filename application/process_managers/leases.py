@@ -53,19 +53,29 @@ class Leases:
             self._done.add(transfer_id)
             self._some_done.set()
 
+    def leave(self, transfer_id: UUID) -> None:
+        """Let its lease end by itself, so that a process that can do the work claims it next."""
+        self._until.pop(transfer_id, None)
+
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Renew and release in the background; on leaving, release all leases."""
-        tasks = [
-            asyncio.create_task(self._keep_renewing()),
-            asyncio.create_task(self._keep_releasing()),
-        ]
+        """Renew and release in the background; on leaving, release all leases.
+
+        If the background work ends unasked, so does the work of the caller: leases that are not
+        renewed would let other processes begin the same work again and again.
+        """
         try:
-            yield
+            async with asyncio.TaskGroup() as keepers:
+                tasks = [
+                    keepers.create_task(keep())
+                    for keep in (self._keep_renewing, self._keep_releasing)
+                ]
+                try:
+                    yield
+                finally:
+                    for task in tasks:
+                        task.cancel()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._done.update(self._until)
             await self._guarded(self._release())
 

@@ -88,6 +88,7 @@ class OutcomeRecorder:
             order_id = uow.transfer(transfer_id).order_id
             uow.merge(await load_order(self._event_log, order_id))
             uow.mark_unverified()
+            uow.mark_moved()
             recover_again(uow, uow.order(order_id), cause_id, self._clock.now())
 
     async def _append(self, uow: UnitOfWork) -> None:

@@ -49,6 +49,9 @@ class ProcessManager(Protocol[Answer]):
         outdated.
         """
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        """Return the account that the work pays or takes from; empty if none is known."""
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         """Return whether neither an outage nor a pause forbids the work."""
 
@@ -93,5 +96,7 @@ class ProcessManager(Protocol[Answer]):
 async def load_order(event_log: EventLog, order_id: str) -> UnitOfWork:
     """Load an order, all its transfers, and the pause `look_up_first`. Raises UnknownId."""
     uow = await event_log.load([order_stream(order_id), LOOK_UP_FIRST_STREAM])
-    uow.merge(await event_log.load(uow.order(order_id).transfer_ids()))
+    order = uow.order(order_id)
+    uow.merge(await event_log.load([*order.transfer_ids(), *order.seller_streams()]))
+    uow.mark_moved()
     return uow

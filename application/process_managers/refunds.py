@@ -36,15 +36,24 @@ from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
 
 
+class Shown(NamedTuple):
+    """The refund as the PSP shows it."""
+
+    seen: RefundAtPsp
+    asked_at: int
+    """Version of the refund here when the PSP was called or asked. Later reports outweigh the
+    answer."""
+
+
 class NotShown(NamedTuple):
     """A question to the PSP that was not answered with the refund."""
 
     failure: Failure
-    asked_as: RefundStatus
-    """Status of the refund here when the PSP was asked."""
+    asked_at: int
+    """Version of the refund here when the PSP was asked."""
 
 
-RefundAnswer = RefundAtPsp | Failure | NotShown
+RefundAnswer = Shown | Failure | NotShown
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,9 @@ class RefundProcess:
         uow.mark_unverified()
         return uow
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        return ""
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         """Return whether no pause forbids it; an outage of Stripe stops no refund."""
         return state.paused.isdisjoint({EVERYTHING, scope_of_work(self.kind)})
@@ -82,18 +94,27 @@ class RefundProcess:
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> RefundAnswer:
         assert "refund_id" in step.body, "the step of a refund has the body of one"
-        return await self.gateway.create_refund(
-            step.key, step.body, _refund(uow, subject_id).currency
-        )
+        refund = _refund(uow, subject_id)
+        asked_at = refund.version
+        answer = await self.gateway.create_refund(step.key, step.body, refund.currency)
+        return Shown(answer, asked_at) if isinstance(answer, RefundAtPsp) else answer
 
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> RefundAnswer:
         refund = _refund(uow, subject_id)
-        asked_as = refund.status
+        asked_at = refund.version
         answer = await self.gateway.refund(refund.psp_refund_id or refund.key)
-        return answer if isinstance(answer, RefundAtPsp) else NotShown(answer, asked_as)
+        if isinstance(answer, RefundAtPsp):
+            return Shown(answer, asked_at)
+        return NotShown(answer, asked_at)
 
     def signal(self, answer: RefundAnswer) -> ProviderSignal:
-        return signal_of(answer.failure if isinstance(answer, NotShown) else answer)
+        match answer:
+            case Shown():
+                return signal_of(answer.seen)
+            case NotShown():
+                return signal_of(answer.failure)
+            case _:
+                return signal_of(answer)
 
     def record(
         self,
@@ -105,7 +126,7 @@ class RefundProcess:
     ) -> Sequence[str]:
         refund = _refund(uow, subject_id)
         match answer:
-            case RefundAtPsp():
+            case Shown():
                 self._record_shown(
                     uow, refund, answer, ANSWERED if isinstance(step, Send) else ASKED, now
                 )
@@ -113,7 +134,7 @@ class RefundProcess:
                 why = psp_outcome.record_failure(refund, step.attempt, answer, now, self.policy)
                 _fail(uow, refund, why, ANSWERED, now)
             case NotShown():
-                self._record_not_shown(uow, refund, step.attempt, answer, now)
+                self._record_not_shown(uow, refund, answer, now)
             case NotCalled():
                 if isinstance(
                     step, Send
@@ -124,26 +145,29 @@ class RefundProcess:
         return ()
 
     def _record_shown(
-        self, uow: UnitOfWork, refund: Refund, seen: RefundAtPsp, source: str, now: datetime
+        self, uow: UnitOfWork, refund: Refund, answer: Shown, source: str, now: datetime
     ) -> None:
-        """Record the PSP's acknowledgement, and its decision if the answer contains one."""
+        """Record the PSP's acknowledgement, and its decision if the answer contains one.
+
+        If the refund has changed since the question, its decision may be an old one: a refund that
+        is still undecided here is due, and is asked about again.
+        """
+        seen, current = answer.seen, refund.version == answer.asked_at
         acknowledged = refund.status is RefundStatus.REQUESTED
         if acknowledged:
-            refund.submit(seen.refund_id, now + self.policy.base, now)
+            refund.submit(seen.refund_id, psp_outcome.ask_first_at(refund, now, self.policy), now)
+        if not current:
+            return
         decided = record_refund_at_psp(uow, refund, seen, source, now)
         if not decided and not acknowledged and refund.status is RefundStatus.SUBMITTED:
             detail = f"The payment provider shows it as {seen.status}."
             psp_outcome.ask_again(refund, DeferralReason.PENDING, detail, now, self.policy)
 
     def _record_not_shown(
-        self, uow: UnitOfWork, refund: Refund, attempt: int, answer: NotShown, now: datetime
+        self, uow: UnitOfWork, refund: Refund, answer: NotShown, now: datetime
     ) -> None:
         operation, failure = refund.operation, answer.failure
-        if (
-            operation is None
-            or refund.status is not answer.asked_as
-            or operation.attempt != attempt
-        ):
+        if operation is None or refund.version != answer.asked_at:
             return  # the question is outdated: a call that began later may have made the refund
         if not (isinstance(failure, Rejected) and failure.status == 404):
             # an answer that cannot be read decides nothing
@@ -152,7 +176,8 @@ class RefundProcess:
                 if isinstance(failure, NotExecuted)
                 else DeferralReason.LOOK_UP_FAILED
             )
-            psp_outcome.postpone(refund, why, failure.message, now + self.policy.base, now)
+            until = now + self.policy.base
+            psp_outcome.put_off(refund, why, failure.message, until, now, self.policy)
         elif refund.status is RefundStatus.SUBMITTED:
             psp_outcome.ask_again(
                 refund, DeferralReason.UNKNOWN_THERE, failure.message, now, self.policy

@@ -15,6 +15,7 @@ from domain.provider_call.outcome import (
     Failure,
     LookUpFailed,
     NotAtStripe,
+    Pending,
     ProviderSignal,
     Succeeded,
     signal_of,
@@ -28,6 +29,7 @@ from domain.seller_transfer.reversal_outcome import (
     needs_look_up,
     record_failure,
     record_look_up,
+    record_pending,
     record_unknown_transfer,
 )
 from domain.seller_transfer.stripe_call import give_back, keep_evidence
@@ -41,7 +43,9 @@ class ReversalFailed(NamedTuple):
     """The transfer as read at Stripe after a refusal; None if it was not or could not be read."""
 
 
-ReversalAnswer = Succeeded | ReversalFailed | TransferAtStripe | LookUpFailed | NotAtStripe
+ReversalAnswer = (
+    Succeeded | Pending | ReversalFailed | TransferAtStripe | LookUpFailed | NotAtStripe
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,20 @@ class ReversalProcess(StripeProcess):
     policy: Policy
     kind: str = "reversing"
     endpoint: str = "reversals.create"
+    ledger_id: str | None = None
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> ReversalAnswer:
         body = step.body
         assert "stripe_transfer_id" in body, "the step of a reversal has the body of one"
         outcome = await self.gateway.reverse(
-            body["stripe_transfer_id"], body["amount"], body["reason"], step.key, body["metadata"]
+            body["stripe_transfer_id"],
+            body["amount"],
+            body["reason"],
+            step.key,
+            body["metadata"],
+            body.get("currency", ""),
         )
-        if isinstance(outcome, Succeeded):
+        if isinstance(outcome, Succeeded | Pending):
             return outcome
         seen = await self._read(body["stripe_transfer_id"]) if needs_look_up(outcome) else None
         return ReversalFailed(outcome, seen if isinstance(seen, TransferAtStripe) else None)
@@ -91,13 +101,15 @@ class ReversalProcess(StripeProcess):
                 complete_reversal(
                     transfer, step.what, answer.stripe_id, answer.amount, answer.request_id, now
                 )
+            case Pending():
+                record_pending(transfer, step.what, answer, now, self.policy)
             case ReversalFailed():
                 record_failure(
                     transfer, step.what, step.attempt, answer.failure, answer.seen, now, self.policy
                 )
             case TransferAtStripe():
                 assert isinstance(step, LookUp)
-                record_look_up(transfer, answer, now, step)
+                record_look_up(transfer, answer, now, self.policy, step)
             case NotAtStripe():
                 assert isinstance(step, LookUp)
                 if (

@@ -25,12 +25,14 @@ from domain.provider_call.outcome import (
 )
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
-from domain.provider_call.steps import LookUp, Send, Step
+from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.stripe_call import begin, give_back, keep_evidence, postpone
 from domain.seller_transfer.transfer_outcome import complete, record_failure, record_look_up
 
+PAYING = "transferring"
+"""The kind of work that pays sellers."""
 SLACK = timedelta(days=1)
 """A look-up begins this much earlier than the instant that an older system names: its clock and
 time zone may differ."""
@@ -54,6 +56,7 @@ class StripeProcess:
     __slots__ = ()
     kind: str
     policy: Policy
+    ledger_id: str | None
 
     @property
     def unrecordable(self) -> tuple[type[LedgerError], ...]:
@@ -64,13 +67,21 @@ class StripeProcess:
     ) -> UnitOfWork:
         return intent or await event_log.load([subject_id])
 
+    def account(self, uow: UnitOfWork, subject_id: UUID) -> str:
+        return uow.transfer(subject_id).destination
+
     def may_run(self, uow: UnitOfWork, subject_id: UUID, state: FleetState) -> bool:
         return state.allows(self.kind, uow.transfer(subject_id).seller_id)
 
     def next_step(
         self, uow: UnitOfWork, subject_id: UUID, now: datetime, state: FleetState
     ) -> Step:
-        return begin(uow.transfer(subject_id), now, self.policy, state.look_first)
+        transfer = uow.transfer(subject_id)
+        operation = transfer.operation
+        if operation is not None and (operation.what == TRANSFER) is not (self.kind == PAYING):
+            # the claim is old: another process has ended the operation that was claimed
+            return Rest("another kind of work is due")
+        return begin(transfer, now, self.policy, state.look_first, self.ledger_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +91,9 @@ class TransferProcess(StripeProcess):
     gateway: TransferGateway
     directory: Directory
     policy: Policy
-    kind: str = "transferring"
+    kind: str = PAYING
     endpoint: str = "transfers.create"
+    ledger_id: str | None = None
 
     async def call(self, uow: UnitOfWork, subject_id: UUID, step: Send) -> TransferAnswer:
         assert "destination" in step.body, "the step of a transfer has the body of one"
@@ -90,7 +102,12 @@ class TransferProcess(StripeProcess):
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> TransferAnswer:
         transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
-            ours = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
+            ours = [
+                seen
+                for destination in (transfer.destination, *transfer.former_destinations)
+                for seen in await self.gateway.find_by_our_id(str(transfer.id), destination, since)
+                if not seen.is_foreign(self.ledger_id)
+            ]
             return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
             return unread
@@ -103,7 +120,11 @@ class TransferProcess(StripeProcess):
             transfer.destination, transfer.currency, transfer.original, since
         )
         claimed = await self.directory.claimed(seen)
-        return [one for one in seen if one.stripe_transfer_id not in claimed]
+        return [
+            one
+            for one in seen
+            if one.stripe_transfer_id not in claimed and not one.is_foreign(self.ledger_id)
+        ]
 
     def signal(self, answer: TransferAnswer) -> ProviderSignal:
         return signal_of(answer)

@@ -24,7 +24,7 @@ from application.process_managers.leases import Leases
 from application.process_managers.outcome_recorder import OutcomeRecorder
 from application.process_managers.process import Answer, NotCalled, ProcessManager
 from application.unit_of_work import UnitOfWork
-from domain.errors import Conflict
+from domain.errors import Conflict, NewerRelease
 from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Rest, Send
 
@@ -108,11 +108,31 @@ class Worker(Loop, Generic[Answer]):
 
     async def _begin(self, ids: Sequence[UUID]) -> None:
         waits = await self._rate_limiter.reserve(self._process.endpoint, len(ids))
-        uow = await self._event_log.load(ids)
+        uow, unknown = await self._load(ids)
         for subject_id, wait in zip(ids, waits, strict=True):
+            if subject_id in unknown:
+                continue
             task = asyncio.create_task(self._work_on(subject_id, uow.only(subject_id), wait))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _load(self, ids: Sequence[UUID]) -> tuple[UnitOfWork, set[UUID]]:
+        """Load claimed work. Work with a fact of a newer release is left to a process of that
+        release; the rest goes on."""
+        try:
+            return await self._event_log.load(ids), set()
+        except NewerRelease:
+            uow, unknown = UnitOfWork({}, {}), set[UUID]()
+        for subject_id in ids:
+            try:
+                uow.merge(await self._event_log.load([subject_id]))
+            except NewerRelease as newer:
+                log.warning(
+                    "work waits for a newer release", subject_id=str(subject_id), why=str(newer)
+                )
+                self._leases.leave(subject_id)
+                unknown.add(subject_id)
+        return uow, unknown
 
     async def _work_on(self, subject_id: UUID, uow: UnitOfWork, wait: float) -> None:
         try:
@@ -143,7 +163,8 @@ class Worker(Loop, Generic[Answer]):
         signal = self._process.signal(answer)
         if signal is ProviderSignal.TOO_FAST:
             await self._rate_limiter.slow_down(self._process.endpoint)
-        await self._monitor.observe(subject_id, step, signal)
+        account = self._process.account(uow, subject_id)
+        await self._monitor.observe(subject_id, step, signal, account)
 
     async def _ask_provider(
         self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp

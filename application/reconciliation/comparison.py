@@ -25,7 +25,8 @@ up by now."""
 
 def is_complete(seen: TransferAtStripe) -> bool:
     """Return whether all reversals are included. A list contains only the newest of a transfer."""
-    return sum(reversal.amount for reversal in seen.reversals) == seen.amount_reversed
+    taken = all(reversal.taken for reversal in seen.reversals)
+    return taken and sum(one.amount for one in seen.reversals) == seen.amount_reversed
 
 
 def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[SellerTransfer]:
@@ -253,7 +254,8 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
         if reversal.stripe_reversal_id
     }
     left_of_sum = ours.amount_reversed - sum(reversal.settled for reversal in known.values())
-    for made in reversed(seen.reversals):
+    taken = [made for made in reversed(seen.reversals) if made.taken]
+    for made in taken:
         reversal = ours.reversals.get(made.reversal_id or "")
         if (recorded := known.get(made.stripe_reversal_id)) is not None:
             also = _stands_for_more(made, recorded, left_of_sum)
@@ -276,12 +278,13 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
             "Stripe."
         )
         yield _found(DifferenceKind.MISSING_THERE, of, of, ours, left_of_sum, detail, nothing)
-    there = {made.stripe_reversal_id for made in seen.reversals}
+    there = {made.stripe_reversal_id for made in taken}
+    untaken = {made.stripe_reversal_id: f"is {made.status} at" for made in seen.reversals}
     for stripe_id, reversal in known.items():
         if stripe_id is not None and stripe_id not in there:
             detail = (
-                f"Reversal {reversal.reversal_id} is {stripe_id} here, which does not exist at "
-                "Stripe."
+                f"Reversal {reversal.reversal_id} is {stripe_id} here, which "
+                f"{untaken.get(stripe_id, 'does not exist at')} Stripe."
             )
             of, nothing = seen.stripe_transfer_id, "nothing is there"
             yield _found(

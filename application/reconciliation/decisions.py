@@ -8,11 +8,11 @@ from uuid import UUID
 from application.command_handler import CommandHandler
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
 from application.unit_of_work import UnitOfWork, recover_again
-from domain.errors import CallInFlight, NotAdoptable
+from domain.errors import CallInFlight, NotAdoptable, UnknownId
 from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.identity import finding_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
-from domain.seller_transfer.aggregate import SellerTransfer, causes_vanished
+from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover, causes_vanished
 from domain.seller_transfer.external_reversals import record_external
 from domain.seller_transfer.reversal_outcome import complete_reversal
 from domain.seller_transfer.transfer_outcome import complete
@@ -42,6 +42,19 @@ class ReconciliationCommands:
             lambda uow, now: _noted(uow, difference, now).ignore(by, now),
         )
 
+    async def unignore(self, finding_id: str, by: DecidedBy) -> bool:
+        """Report an ignored finding again; return whether it was ignored. Raises UnknownId."""
+
+        def decide(uow: UnitOfWork, now: datetime) -> bool:
+            finding = uow.finding(finding_id)
+            if finding is None:
+                raise UnknownId("finding", finding_id)
+            return finding.unignore(by, now)
+
+        return await self._handler.handle(
+            partial(self._handler.load, finding_stream(finding_id)), decide
+        )
+
 
 def adopt(
     uow: UnitOfWork,
@@ -67,8 +80,8 @@ def adopt(
         transfer.backfill(seen.stripe_transfer_id, by.actor, note, now)
     else:
         complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
-    vanished = [cause_id for cause_id in causes_vanished(transfer) if cause_id not in before]
-    for cause_id in [*vanished, *transfer.undone_since(reduced)]:
+    causes = [c for c in causes_to_recover(transfer, reduced) if c not in before]
+    for cause_id in causes:
         recover_again(uow, uow.order(transfer.order_id), cause_id, now)
     _noted(uow, found, now).adopt(by, now)
 

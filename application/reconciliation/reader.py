@@ -6,8 +6,9 @@ No lock and no transaction is open during a request to Stripe, and only one page
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
-from application.gateways import ListedTransfer, StripeBooks
+from application.gateways import ListedTransfer, StripeBooks, UnreadableTransfer
 from application.ports import Clock, EventLog
 from application.reconciliation.comparison import (
     alike,
@@ -25,6 +26,7 @@ from application.reconciliation.ports import (
 )
 from domain.errors import StripeSilent
 from domain.finding import Difference
+from domain.identity import may_be_ours
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -47,8 +49,15 @@ class ReconciliationReader:
     when a read fails."""
 
     def __init__(
-        self, stripe: StripeBooks, log: EventLog, rows: OurRows, seen: SeenTransfers, clock: Clock
+        self,
+        stripe: StripeBooks,
+        log: EventLog,
+        rows: OurRows,
+        seen: SeenTransfers,
+        clock: Clock,
+        ledger_id: str | None = None,
     ) -> None:
+        self._ledger_id = ledger_id
         self._stripe, self._log, self._rows, self._seen, self._clock = (
             stripe,
             log,
@@ -58,6 +67,8 @@ class ReconciliationReader:
         )
         self.read = 0
         """Number of Stripe's transfers read so far."""
+        self.skipped = 0
+        """Number of transfers of others among them that could not be read."""
 
     async def differences(
         self, start: datetime, end: datetime
@@ -98,17 +109,36 @@ class ReconciliationReader:
         after, more = None, True
         while more:
             try:
-                listed, more = await self._stripe.page(start, end, after)
+                listed, more, unreadable, last = await self._stripe.page(start, end, after)
             except LookUpFailed as failed:
                 raise StripeSilent("the list of transfers", str(failed)) from None
-            after = listed[-1].transfer.stripe_transfer_id if listed else None
-            new = await self._seen.add([one.transfer.stripe_transfer_id for one in listed])
+            await self._skip_strangers(unreadable)
+            after = last
+            names = [one.transfer.stripe_transfer_id for one in listed]
+            new = await self._seen.add(
+                [*names, *(one.stripe_transfer_id for one in unreadable if one.stripe_transfer_id)]
+            )
             if more and not new:
                 raise StripeSilent(
                     "the list of transfers", "its next page holds only transfers of earlier pages"
                 )
             self.read += new
-            yield listed
+            yield [
+                one.unclaimed() if one.transfer.is_foreign(self._ledger_id) else one
+                for one in listed
+            ]
+
+    async def _skip_strangers(self, unreadable: Sequence[UnreadableTransfer]) -> None:
+        """Count unreadable transfers of others. Raises StripeSilent for one of ours."""
+        if not unreadable:
+            return
+        paid = await self._rows.paid_by([one.stripe_transfer_id for one in unreadable])
+        named = {UUID(one.transfer_id) for one in unreadable if may_be_ours(one.transfer_id)}
+        known = {str(one.id) for one in (await self._log.load(named)).transfers()}
+        for one in unreadable:
+            if one.stripe_transfer_id in paid or one.transfer_id in known:
+                raise StripeSilent(one.stripe_transfer_id, one.why)
+        self.skipped += len(unreadable)
 
     async def _match(
         self, page: Sequence[ListedTransfer]

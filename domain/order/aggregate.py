@@ -7,11 +7,12 @@ at most the amount that refunds leave of the order. The result therefore does no
 them was reported first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Unpack
 from uuid import UUID
 
+from domain.currency import require_payable
 from domain.errors import ContentDiffers, ExceedsOrder, Refused
 from domain.fact import opened
 from domain.identity import order_stream
@@ -46,7 +47,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         """Open the stream of a new order.
 
         Raises ExceedsOrder when the sum of its shares is above its amount, Refused when a seller
-        has two shares.
+        has two shares, BadMoney when Stripe cannot transfer a share.
         """
         order_id, currency, amount, shares = (
             opening["order_id"],
@@ -61,6 +62,8 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             raise ExceedsOrder(
                 f"The sum of the shares of order {order_id!r}", sum_of_shares, amount, currency
             )
+        for share in shares:
+            require_payable(share.get("currency", currency), share["amount"])
         if len({share["seller_id"] for share in shares}) != len(shares):
             raise Refused(
                 f"A seller appears twice in order {order_id!r}; expected one share per seller."
@@ -96,6 +99,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         source: str,
         now: datetime,
         connector: ConnectorPayment = ConnectorPayment(),  # noqa: B008 - an immutable NamedTuple
+        amount_received: int | None = None,
         imported: bool = False,
     ) -> bool:
         """Record that the buyer has paid. Returns whether that is new.
@@ -112,17 +116,21 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 self.record(PaymentNamed(**self.next(now), payment_id=given, source=source))
             self._name_connector_payment(connector, source, now)
             return False
-        charge = source_transaction or self.source_transaction
+        paid_by, charge = given or known, source_transaction or self.source_transaction
+        collected = self.amount if amount_received is None else amount_received
+        targets = self.targets_over(collected)
         reads = charge is None and connector.at_stripe is not None and not imported
         self.record(
             Paid(
                 **self.next(now),
-                payment_id=given or known,
+                payment_id=paid_by,
                 source_transaction=charge,
                 source=source,
                 connector=connector.connector,
                 connector_payment=connector.payment_id,
                 read_charge_at=now if reads else None,
+                amount_received=amount_received,
+                targets=None if targets == self.seller_targets else targets,
             )
         )
         return True
@@ -191,23 +199,39 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         currency: str,
         explicit: dict[str, int] | None,
         now: datetime,
+        payment: Mapping[str, str] | None = None,
     ) -> str | None:
         """Divide a refund that succeeded among the sellers, or set it aside. Returns why it was set
         aside.
 
-        Does nothing if the refund is effective already.
+        Does nothing if the refund is effective already. `payment`: the names of the refunded
+        payment, in case the order's own payment becomes known only later.
         """
         known = self.refunds.get(refund_id)
         if known is not None and known.effective:
             return None
-        why = self.objection_to_refund(amount, currency, explicit)
+        decided = self.decided.get(refund_id)
+        if decided is not None and decided.allocation is None:
+            return None  # dismissed: it never takes anything
+        why = (
+            self.objection_to_refund(amount, currency, explicit)
+            if decided is None
+            else self.objection_to_decision(decided, refund_id)
+        )
         if why is not None:
             if refund_id not in self.set_aside:
                 fact = RefundSetAside(
-                    **self.next(now), refund_id=refund_id, amount=amount, currency=currency, why=why
+                    **self.next(now),
+                    refund_id=refund_id,
+                    amount=amount,
+                    currency=currency,
+                    why=why,
+                    order_id=self.order_id,
                 )
                 self.record(fact)
             return why
+        if decided is not None:
+            amount, explicit = decided.amount, decided.allocation
         refunds = {
             **self._refunds_without(refund_id),
             refund_id: AllocatedRefund(amount, explicit, True),
@@ -220,6 +244,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                 explicit=explicit,
                 refunded=self.refunded + amount,
                 targets=self.targets_for(refunds, self.disputes),
+                payment=dict(payment) if payment else None,
             )
         )
         return None

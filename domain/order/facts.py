@@ -7,7 +7,14 @@ from uuid import UUID
 from domain.allocation import Portion
 from domain.fact import Fact, Opening
 from domain.identity import dispute_cause
-from domain.order.state import AllocatedRefund, CountedDispute, OrderState, Share
+from domain.order.state import (
+    AllocatedRefund,
+    CountedDispute,
+    OrderState,
+    SetAsideDecision,
+    Share,
+    UncountedPayment,
+)
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import PaymentBody
 
@@ -93,6 +100,11 @@ class Paid(Fact):
     source_transaction: str | None
     source: str
     """`api`, or the webhook as `hyperswitch:<event id>`."""
+    amount_received: int | None = None
+    """Amount that was collected, which may be more than the order's (a surcharge, a tip). None: not
+    reported, so the order's amount counts."""
+    targets: dict[str, int] | None = None
+    """As in `RefundAllocated`, if refunds before the payment were divided over another amount."""
     connector: str | None = None
     """Connector of the PSP, such as `stripe`; None if the report does not name it."""
     connector_payment: str | None = None
@@ -102,11 +114,46 @@ class Paid(Fact):
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.paid, aggregate.paid_by = True, self.source
+        aggregate.amount_received = self.amount_received
+        if self.targets is not None:
+            aggregate.seller_targets = self.targets
         aggregate.connector_payment = self.connector_payment
         aggregate.read_charge_at = self.read_charge_at
         aggregate.payment_id, aggregate.source_transaction = (
             self.payment_id,
             self.source_transaction,
+        )
+
+
+class AmountReceived(Fact):
+    """The amount that was collected for a paid order became known, or was corrected. `targets` as
+    in `RefundAllocated`."""
+
+    TOPIC = "ledger.order.amount_received"
+    amount_received: int
+    source: str
+    targets: dict[str, int]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.amount_received = self.amount_received
+        aggregate.seller_targets = self.targets
+
+
+class PaymentNotCounted(Fact):
+    """A payment of an unpaid order was reported that pays no seller: it collected less than was
+    ordered, or another currency, or was cancelled after its capture."""
+
+    TOPIC = "ledger.order.payment_not_counted"
+    payment_id: str
+    status: str
+    """Status at the PSP."""
+    amount_received: int | None
+    currency: str
+    source: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.not_counted.add(
+            UncountedPayment(self.payment_id, self.status, self.amount_received, self.currency)
         )
 
 
@@ -221,13 +268,15 @@ class RefundAllocated(Fact):
     explicit: dict[str, int] | None
     refunded: int
     targets: dict[str, int]
+    payment: dict[str, str] | None = None
+    """Names of the refunded payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         before = aggregate.refunds.pop(self.refund_id, None)
         rounds = before.rounds + 1 if before is not None else 1
         aggregate.refunds[self.refund_id] = AllocatedRefund(
-            self.amount, self.explicit, True, rounds
+            self.amount, self.explicit, True, rounds, self.payment
         )
         aggregate.set_aside.pop(self.refund_id, None)
         aggregate.reserved.pop(self.refund_id, None)
@@ -259,9 +308,11 @@ class RefundSetAside(Fact):
     amount: int
     currency: str
     why: str
+    order_id: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[self.refund_id] = self.amount
+        aggregate.decided.pop(self.refund_id, None)
 
 
 class CompensationOwed(Fact):
@@ -295,11 +346,17 @@ class DisputeCounted(Fact):
     amount: int
     counted: int
     targets: dict[str, int]
+    explicit: dict[str, int] | None = None
+    """Amount per seller, if a person has decided it."""
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True)
+        aggregate.disputes[self.dispute_id] = CountedDispute(
+            self.amount, True, self.explicit, self.payment
+        )
 
 
 class DisputeRevoked(Fact):
@@ -316,6 +373,23 @@ class DisputeRevoked(Fact):
         aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, False)
 
 
+class DisputeReduced(Fact):
+    """A dispute takes another amount of the order, as a person decided: `amount`, and `counted` of
+    it after refunds. `targets` as in `RefundAllocated`."""
+
+    TOPIC = "ledger.order.dispute_reduced"
+    dispute_id: str
+    before: int
+    amount: int
+    counted: int
+    targets: dict[str, int]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.seller_targets = self.targets
+        # in its place: disputes take in turn from the amount that refunds leave
+        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, self.amount > 0)
+
+
 class DisputeSetAside(Fact):
     """A dispute cannot be divided, because it is in another currency. An operator decides."""
 
@@ -324,9 +398,48 @@ class DisputeSetAside(Fact):
     amount: int
     currency: str
     why: str
+    order_id: str | None = None
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[dispute_cause(self.dispute_id)] = self.amount
+        aggregate.decided.pop(dispute_cause(self.dispute_id), None)
+
+
+class SetAsideDecided(Fact):
+    """A person decided about a refund or dispute that was set aside, or came back in part.
+
+    With `explicit` amounts, the fact that makes it effective follows in the same append. Without
+    them it is dismissed, and never takes anything.
+    """
+
+    TOPIC = "ledger.order.set_aside_decided"
+    order_id: str
+    cause_id: str
+    amount: int
+    """Amount of the order that it counts as."""
+    explicit: dict[str, int] | None
+    """Amount per seller; None: dismissed."""
+    actor: str
+    reason: str
+    remaining: list[str]
+    """Refunds and disputes of the order that still wait for a decision, by cause."""
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.decided[self.cause_id] = SetAsideDecision(self.amount, self.explicit)
+        aggregate.set_aside.pop(self.cause_id, None)
+
+
+class SetAsideEnded(Fact):
+    """A refund or dispute that was set aside needs no decision any more."""
+
+    TOPIC = "ledger.order.set_aside_ended"
+    order_id: str
+    cause_id: str
+    why: str
+    remaining: list[str]
+
+    def apply(self, aggregate: OrderState) -> None:
+        aggregate.set_aside.pop(self.cause_id, None)
 
 
 class AuthorityFound(Fact):
@@ -351,9 +464,12 @@ class PaymentDoubted(Fact):
     detail: str
     held: int
     sent: int
+    status: str = "failed"
+    """Status at the PSP that was reported."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.doubt = self.detail
+        aggregate.doubted_as.add(self.status)
 
 
 AnyOrderFact = (
@@ -362,6 +478,8 @@ AnyOrderFact = (
     | Paid
     | PaymentDoubted
     | PaymentNamed
+    | AmountReceived
+    | PaymentNotCounted
     | ConnectorPaymentNamed
     | ChargeReadDeferred
     | ChargeReadRequested
@@ -375,7 +493,10 @@ AnyOrderFact = (
     | RefundSetAside
     | DisputeCounted
     | DisputeRevoked
+    | DisputeReduced
     | DisputeSetAside
+    | SetAsideDecided
+    | SetAsideEnded
     | CompensationOwed
     | Resettled
 )

@@ -15,6 +15,7 @@ from domain.identity import SALE, compensation, transfer_stream
 from domain.order.aggregate import Order
 from domain.order.facts import PaymentDoubted
 from domain.refund.state import Part
+from domain.seller_transfer import resolutions
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Reason, ReversalStatus
 from domain.seller_transfer.state import UNSENT
@@ -77,7 +78,7 @@ def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
     transfer = SellerTransfer.create(
         order_id=order.order_id,
         seller_id=seller_id,
-        destination=share["destination"],
+        destination=order.moved.get(seller_id, share["destination"]),
         amount=share["amount"],
         currency=order.share_currency(seller_id),
         source_transaction=order.source_transaction,
@@ -154,10 +155,14 @@ def recover_shares(
         if not of_one:
             continue
         due = _due(target, parts, of_one)
+        if cause_id in order.causes:
+            due -= resolutions.reinstate(of_one, cause_id, due, now)
         for transfer, amount in debits(of_one, due):
             transfer.take_back(cause_id, amount, now)
         if due < 0:
             made += _give_back(order, of_one, -due, cause_id, now)
+        for transfer in of_one:
+            resolutions.tell_owed(transfer, now)
     for transfer in made:
         order.owe(transfer.id, transfer.seller_id, transfer.original, cause_id, now)
         if order.doubt is not None:
@@ -170,6 +175,7 @@ def _give_back(
 ) -> list[SellerTransfer]:
     excess = withdraw_unsent(transfers, excess, cause_id, now, only_own=True)
     excess -= sum(_contested(transfer, lambda cause: cause == cause_id) for transfer in transfers)
+    excess -= resolutions.lapse(transfers, excess, {cause_id}, now)
     if excess <= 0:
         return []  # the outcomes of the open calls decide the rest
     made = _compensate(order, transfers, excess, cause_id, now)
@@ -178,6 +184,7 @@ def _give_back(
     # dispute had covered
     excess = withdraw_unsent(transfers, excess, cause_id, now, only_own=False)
     excess -= sum(_contested(transfer, lambda cause: cause != cause_id) for transfer in transfers)
+    excess -= resolutions.lapse_uncovered(transfers, excess, order.causes, now)
     if excess > 0:
         made.append(_compensation(order, transfers[-1], excess, cause_id, [*transfers, *made], now))
     return made
@@ -262,7 +269,7 @@ def _compensation(
     return SellerTransfer.create(
         order_id=order.order_id,
         seller_id=taken_from.seller_id,
-        destination=taken_from.destination,
+        destination=order.moved.get(taken_from.seller_id, taken_from.destination),
         amount=amount,
         currency=taken_from.currency,
         cause=cause,
@@ -276,9 +283,11 @@ def parts_of(order: Order, transfers: Iterable[SellerTransfer], cause_id: str) -
     known = list(transfers)
     taken = [part for transfer in known for part in _parts_of_transfer(transfer, cause_id)]
     paid = {transfer.seller_id for transfer in known}
+    if paid >= order.shares.keys():
+        return taken
     unpaid = {
         seller: amount
-        for seller, amount in order.parts_by_cause()[cause_id].items()
+        for seller, amount in order.parts_by_cause().get(cause_id, {}).items()
         if seller not in paid
     }
     return taken + [
@@ -316,13 +325,15 @@ def doubt(
     source: str,
     detail: str,
     now: datetime,
+    status: str = "failed",
 ) -> bool:
     """Record that the payment is doubted, and hold back the unsent transfers. Returns whether that
     is new.
 
-    A second report does nothing: transfers that a person has released since stay released.
+    A second report of the same status does nothing: transfers that a person has released since stay
+    released.
     """
-    if order.doubt is not None:
+    if status in order.doubted_as:
         return False
     known = list(transfers)
     unsent = [transfer for transfer in known if transfer.status in UNSENT]
@@ -335,6 +346,7 @@ def doubt(
             detail=detail,
             held=len(unsent),
             sent=sent,
+            status=status,
         )
     )
     for transfer in unsent:

@@ -133,6 +133,33 @@ def repeated(
     return _unchanged(operation, why, detail, until)._replace(retry_count=operation.retry_count + 1)
 
 
+def pending(
+    operation: Operation,
+    detail: str,
+    now: datetime,
+    policy: Policy,
+    *,
+    epoch: int,
+    open_: bool,
+    request_id: str | None = None,
+) -> Deferral:
+    """Look the operation up again later, since Stripe has not decided about a reversal; nothing is
+    sent meanwhile.
+
+    The wait grows with the time since the first look. `open_`: the reversal is ours.
+    """
+    since = operation.awaiting_since or now
+    wait = min(max(policy.base, now - since), policy.maximum)
+    return _unchanged(operation, DeferralReason.PENDING, detail, now + wait)._replace(
+        epoch=epoch,
+        open=open_,
+        look_first=True,
+        waiting_for=WaitingFor.STRIPE.value,
+        awaiting_since=since,
+        request_id=request_id,
+    )
+
+
 def absent(operation: Operation, detail: str, now: datetime, *, epoch: int) -> Deferral:
     """Send the operation at once under the key of `epoch`, since the provider's records do not
     contain it."""

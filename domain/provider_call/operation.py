@@ -46,6 +46,8 @@ class Deferral(NamedTuple):
     waiting_for: str | None = None
     """A value of `WaitingFor`."""
     awaiting_since: datetime | None = None
+    undecided_since: datetime | None = None
+    """Begin of a refund that the PSP has not decided for too long."""
     given_back: int | None = None
     """The attempt that an outage had consumed and that does not count."""
     request_id: str | None = None
@@ -62,6 +64,8 @@ class Operation(NamedTuple):
     epoch_began: datetime | None = None
     """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency
     key."""
+    epoch_key: str | None = None
+    """The key of that call."""
     first_began: datetime | None = None
     last_began: datetime | None = None
     in_call: bool = False
@@ -79,6 +83,8 @@ class Operation(NamedTuple):
     """When the provider's records were last read and did not contain the operation."""
     forgiven: int = 0
     """The last attempt that was given back because an outage had consumed it."""
+    pending: bool = False
+    """True while Stripe holds the object and has not decided about it: it is only looked up."""
 
     @property
     def open(self) -> bool:
@@ -86,14 +92,18 @@ class Operation(NamedTuple):
         nothing is given up."""
         return self.in_call or self.unknown
 
-    def key(self, transfer_id: UUID) -> str:
-        """Return the idempotency key. It depends on operation and epoch, never on the amount or on
-        the transfer alone."""
-        return (
-            f"transfer:{transfer_id}:e{self.epoch}"
-            if self.what == TRANSFER
-            else f"reversal:{self.what}:e{self.epoch}"
-        )
+    def key(self, transfer_id: UUID, ledger_id: str | None = None) -> str:
+        """Return the idempotency key. It depends on operation, epoch and ledger, never on the
+        amount or on the transfer alone.
+
+        Two ledgers on one Stripe account can have equal ids of orders, and so of transfers. Within
+        an epoch the key stays as it was first used.
+        """
+        if self.epoch_key is not None and self.epoch_began is not None:
+            return self.epoch_key
+        name = f"transfer:{transfer_id}" if self.what == TRANSFER else f"reversal:{self.what}"
+        ledger = f":{ledger_id}" if ledger_id else ""
+        return f"{name}:e{self.epoch}{ledger}"
 
     def awaits(self, what: str, attempt: int) -> bool:
         """Return whether this call is the last one and has no outcome yet."""
@@ -102,7 +112,9 @@ class Operation(NamedTuple):
     def under_way_until(self, now: datetime, policy: Policy) -> datetime | None:
         """Return the instant until which the last call may be under way, so that absence proves
         nothing; None if it has ended."""
-        ends_by = self.last_began + policy.call_timeout if self.last_began is not None else now
+        if self.last_began is None or self.pending:
+            return None
+        ends_by = self.last_began + policy.call_timeout
         return ends_by if now < ends_by else None
 
     def must_look_up(
@@ -115,18 +127,22 @@ class Operation(NamedTuple):
         )
         return self.look_first or self.exhausted or aged or unverified
 
-    def started(self, at: datetime, attempt: int, epoch: int) -> "Operation":
+    def started(
+        self, at: datetime, attempt: int, epoch: int, key: str | None = None
+    ) -> "Operation":
         """Return the operation after `CallStarted`. A call that was still running is lost, so its
         outcome is unknown."""
         return self._replace(
             attempt=attempt,
             epoch=epoch,
             epoch_began=self.epoch_began if epoch == self.epoch and self.epoch_began else at,
+            epoch_key=key,
             first_began=self.first_began or at,
             last_began=at,
             lost=self.lost + self.in_call,
             unknown=self.open,
             in_call=True,
+            pending=False,
         )
 
     def again(self, epoch: int) -> "Operation":
@@ -144,6 +160,7 @@ class Operation(NamedTuple):
         """Return the operation after an outcome that does not end it, recorded at `at`."""
         absent = deferral.why == DeferralReason.ABSENT
         same_key = deferral.epoch == self.epoch
+        undecided = deferral.why == DeferralReason.PENDING
         return self._replace(
             epoch=deferral.epoch,
             epoch_began=self.epoch_began if same_key else None,
@@ -158,4 +175,5 @@ class Operation(NamedTuple):
             lost=deferral.lost,
             looked_at=at if absent else self.looked_at,
             forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
+            pending=undecided and (deferral.look_first or self.pending),
         )

@@ -2,14 +2,19 @@
 
 An outcome answers the question whether money moved, and so which step is allowed next:
 
-Succeeded     the object exists and agrees with the request Rejected      definitely not done; a
-repetition needs a new key if Stripe stored the answer NotExecuted   stopped before execution
-(limits, locks, credentials); the same key may be used again, no attempt is consumed Unknown
-money may have moved; only the same key may be used, until a look-up at the provider
+- Succeeded: the object exists and agrees with the request.
+- Pending: the reversal exists, and Stripe has not decided about it; it is only looked up.
+- Rejected: definitely not done; a repetition needs a new key if Stripe stored the answer.
+- NotExecuted: stopped before execution (limits, locks, credentials); the same key may be used
+  again, and no attempt is consumed.
+- Unknown: money may have moved; only the same key may be used, until a look-up at the provider.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+BALANCE_INSUFFICIENT = "balance_insufficient"
+"""Stripe's error code for a balance that is too low."""
 
 
 class Hindrance(StrEnum):
@@ -43,9 +48,20 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A reversal that exists at Stripe and has not moved money yet: it may succeed, fail or be
+    canceled within 45 days."""
+
+    stripe_id: str
+    amount: int
+    """Minor units."""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
-    """A definite refusal: 400, 402 or 404 with a parsed error that is not an
-    `idempotency_error`."""
+    """A definite refusal: 400, 402 or 404 with a parsed error that is not an `idempotency_error`,
+    or 200 with a reversal that has failed or was canceled."""
 
     status: int
     code: str | None
@@ -58,6 +74,14 @@ class Rejected:
     says_reversed: bool = False
     """True if its message claims that nothing is left to reverse: a hint for a look-up, never a
     proof."""
+    says_no_funds: bool = False
+    """True if its message says that a balance is too low."""
+
+    @property
+    def lacks_funds(self) -> bool:
+        """Return whether a sufficient balance would help, by code or by words."""
+        return self.code == BALANCE_INSUFFICIENT or self.says_no_funds
+
     says_source: str | None = None
     """`used_up` or `currency` if its message claims that the transfer's charge is used up, or that
     its currency differs: hints that choose the next step after a definite refusal."""
@@ -95,6 +119,8 @@ Failure = Rejected | NotExecuted | Unknown
 
 Outcome = Succeeded | Failure
 
+ReversalOutcome = Outcome | Pending
+
 
 class ProviderSignal(StrEnum):
     """Signal of one exchange about the provider and the API key, independent of the money."""
@@ -104,7 +130,9 @@ class ProviderSignal(StrEnum):
     SILENCE = "silence"
     """No answer, or one of 500 and above: the provider may be down."""
     KEY_REFUSED = "key_refused"
-    """401 or 403."""
+    """401: the key itself is wrong."""
+    FORBIDDEN = "forbidden"
+    """403: the key lacks a permission, or one account has ended the connection."""
     NOT_FOUND = "not_found"
     """404: the object does not exist, or belongs to another account or mode."""
     TOO_FAST = "too_fast"
@@ -113,14 +141,20 @@ class ProviderSignal(StrEnum):
     """No request was sent, or a stored answer came back."""
 
 
+NO_PERMISSION = frozenset({ProviderSignal.KEY_REFUSED, ProviderSignal.FORBIDDEN})
+"""Signals that a read was refused because of the API key."""
+
+
 def signal_of(answer: object) -> ProviderSignal:
     """Return the signal of an answer to a call or a look-up. Any object of a provider is an
     `ANSWER`."""
     match answer:
         case Rejected(status=404):
             return ProviderSignal.NOT_FOUND
-        case NotExecuted(why=Hindrance.UNAUTHORIZED | Hindrance.FORBIDDEN):
+        case NotExecuted(why=Hindrance.UNAUTHORIZED):
             return ProviderSignal.KEY_REFUSED
+        case NotExecuted(why=Hindrance.FORBIDDEN):
+            return ProviderSignal.FORBIDDEN
         case NotExecuted(why=Hindrance.RATE_LIMITED):
             return ProviderSignal.TOO_FAST
         case Unknown(replayed=True):

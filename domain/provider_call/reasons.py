@@ -27,11 +27,12 @@ class DeferralReason(StrEnum):
     REJECTED = "rejected"
     """Stripe refused for a reason other than missing funds: an attempt is consumed."""
     AWAITING_FUNDS = "awaiting_funds"
-    """The balance is probably too low."""
+    """The balance is too low, by Stripe's code or words."""
     HELD = "held"
     """The PSP's answer cannot be recorded, so a person has to look."""
     PENDING = "pending"
-    """The PSP has not decided about the refund, or Stripe has not made the charge."""
+    """The PSP has not decided about the refund, Stripe about the reversal, or Stripe has not made
+    the charge."""
     NOT_YET = "not_yet"
     """The PSP cannot refund the payment in its present state."""
     UNKNOWN_THERE = "unknown_there"
@@ -75,6 +76,8 @@ class FailureReason(StrEnum):
     """The charge of the order was settled in another currency than the transfer's."""
     HELD_BACK = "held_back"
     """A person ended a transfer that was held back."""
+    RESOLVED = "resolved"
+    """A person ended a transfer or a reversal that waited for its next attempt."""
 
 
 class WaitingFor(StrEnum):
@@ -88,6 +91,8 @@ class WaitingFor(StrEnum):
     """A retry or a decision by a person."""
     FUNDS = "funds"
     """A sufficient balance."""
+    STRIPE = "stripe"
+    """A decision of Stripe about a reversal that is pending there."""
     CHARGE = "charge"
     """The charge of the order, which is read at Stripe and funds the transfer."""
     ACCOUNT = "account"

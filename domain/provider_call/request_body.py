@@ -5,7 +5,8 @@ from typing import NotRequired, TypedDict, final
 
 @final
 class TransferBody(TypedDict):
-    """`POST /v1/transfers`. `amount` is in minor units, `currency` in lower case."""
+    """`POST /v1/transfers`. `amount` is in minor units as the ledger counts them, `currency` in
+    lower case."""
 
     amount: int
     currency: str
@@ -24,6 +25,8 @@ class ReversalBody(TypedDict):
     amount: int
     reason: str
     metadata: dict[str, str]
+    currency: NotRequired[str]
+    """Not sent: by it, the gateway converts the amount to Stripe's units."""
 
 
 class PaymentBody(TypedDict):

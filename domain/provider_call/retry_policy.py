@@ -24,6 +24,8 @@ class Policy:
     funds_deadline: timedelta = timedelta(days=45)
     clock_leeway: timedelta = timedelta(hours=1)
     """A look-up begins this much earlier than the first call, since Stripe's clock may differ."""
+    undecided_after: timedelta = timedelta(hours=24)
+    """A refund that the PSP has not decided for this long raises an alarm."""
     hindered_base: timedelta = timedelta(seconds=1)
     """The first wait after a call that the provider did not begin to execute."""
 

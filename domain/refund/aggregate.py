@@ -84,9 +84,12 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
         """Record the success that `source` reports."""
         self.record(Succeeded(**self.next(now), source=source, allocation=allocation))
 
-    def fail(self, source: str, detail: str | None, now: datetime) -> None:
-        """Record the failure that `source` reports, possibly after a success."""
-        after = self.status is RefundStatus.SUCCEEDED
+    def fail(
+        self, source: str, detail: str | None, now: datetime, *, dismissed: bool = False
+    ) -> None:
+        """Record the failure that `source` reports, possibly after a success. A person who has
+        `dismissed` the refund is not told."""
+        after = self.status is RefundStatus.SUCCEEDED and not dismissed
         self.record(Failed(**self.next(now), source=source, detail=detail, after_success=after))
 
     def review(self, source: str, why: str, now: datetime) -> None:
@@ -108,5 +111,6 @@ class Refund(RefundState, topic=TOPIC, opening=Opened):
                 hindered=deferral.hindered,
                 hindered_since=deferral.hindered_since,
                 lost=deferral.lost,
+                undecided_since=deferral.undecided_since,
             )
         )

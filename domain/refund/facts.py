@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 
 from domain.fact import Fact, Opening
 from domain.provider_call.operation import Deferral, Operation
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.request_body import RefundBody
 from domain.refund.state import REFUND, Part, RefundState, RefundStatus
 
@@ -40,10 +41,13 @@ class AttemptDeferred(Fact):
     hindered: int = 0
     hindered_since: datetime | None = None
     lost: int = 0
+    undecided_since: datetime | None = None
+    """Set once the PSP has not decided for `Policy.undecided_after`; `detail` says what waits."""
 
     def apply(self, aggregate: RefundState) -> None:
         before = aggregate.operation or Operation(REFUND)
         aggregate.next_retry_at = self.next_retry_at
+        aggregate.held = self.why == DeferralReason.HELD
         deferral = Deferral(
             why=self.why,
             detail=self.detail,
@@ -56,6 +60,7 @@ class AttemptDeferred(Fact):
             hindered=self.hindered,
             hindered_since=self.hindered_since,
             lost=self.lost,
+            undecided_since=self.undecided_since,
         )
         aggregate.operation = before.deferred(deferral, self.timestamp)
 
@@ -67,7 +72,7 @@ def enter(refund: RefundState, status: RefundStatus) -> None:
 
 def end(refund: RefundState, status: RefundStatus) -> None:
     """Set a final status: the PSP is neither called nor asked about the refund any more."""
-    refund.operation = refund.next_retry_at = None
+    refund.operation, refund.next_retry_at, refund.held = None, None, False
     enter(refund, status)
 
 

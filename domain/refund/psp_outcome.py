@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from domain.provider_call import deferral
-from domain.provider_call.operation import Operation
+from domain.provider_call.operation import Deferral, Operation
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import name_at_psp
 from domain.provider_call.reasons import DeferralReason
@@ -129,7 +129,49 @@ def ask_again(
     """Ask the PSP again, less and less often, since it has not decided."""
     operation = refund.operation
     assert operation is not None
-    refund.defer(deferral.repeated(operation, why, detail, now, policy), now)
+    refund.defer(
+        _told(refund, deferral.repeated(operation, why, detail, now, policy), now, policy), now
+    )
+
+
+def put_off(
+    refund: Refund, why: DeferralReason, detail: str, until: datetime, now: datetime, policy: Policy
+) -> None:
+    """Ask the PSP again later, since it could not be asked now."""
+    operation = refund.operation
+    if operation is not None:
+        again = deferral.postponed(operation, why, detail, until)
+        again = again._replace(look_first=operation.look_first)
+        refund.defer(_told(refund, again, now, policy), now)
+
+
+def ask_first_at(refund: Refund, now: datetime, policy: Policy) -> datetime:
+    """Return the instant of the first question about a refund that the PSP has acknowledged."""
+    return _in_time(refund, now + policy.base, now, policy)
+
+
+def _told(refund: Refund, again: Deferral, now: datetime, policy: Policy) -> Deferral:
+    """Return the deferral with the sentence of an alarm, once a submitted refund has waited for the
+    PSP's decision too long."""
+    if refund.status is not RefundStatus.SUBMITTED:
+        return again
+    again = again._replace(next_retry_at=_in_time(refund, again.next_retry_at, now, policy))
+    if now - refund.created_on < policy.undecided_after:
+        return again
+    sentence = (
+        f"The payment provider has not decided refund {refund.refund_id!r} of order "
+        f"{refund.order_id!r} since {refund.created_on:%Y-%m-%d %H:%M} UTC: {refund.amount} "
+        f"{refund.currency} (minor units) of the order stay reserved. Ask the payment provider; "
+        f"the alarm ends with its decision. Its last answer: {again.detail}"
+    )
+    return again._replace(undecided_since=refund.created_on, detail=sentence)
+
+
+def _in_time(refund: Refund, until: datetime, now: datetime, policy: Policy) -> datetime:
+    """Return `until`, or the instant at which the refund becomes undecided for too long, if that
+    comes first."""
+    too_long = refund.created_on + policy.undecided_after
+    return min(until, too_long) if now < too_long else until
 
 
 def postpone(

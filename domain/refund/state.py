@@ -66,6 +66,8 @@ class RefundState(Stream):
         self.reason: str | None = None
         self.explicit: dict[str, int] | None = None
         self.payment_id: str | None = None
+        self.held = False
+        """True if the PSP's answer disagrees with the record, so that a person has to decide."""
         self.operation: Operation | None = None
         """The call to the PSP or the question to it; None if neither is under way."""
         self.next_retry_at: datetime | None = None

@@ -193,10 +193,21 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             self._withdraw(reversal, reversal.refund_id or "", now)
             self._reduce(reversal.refund_id or "", reversal.amount, now)
 
-    def empty_queue(self, now: datetime) -> None:
-        """Withdraw the waiting reversals, since the whole transfer is reversed."""
+    def fit_queue(self, left: int, now: datetime) -> None:
+        """Lower or withdraw waiting reversals, the oldest last, since only `left` can be taken.
+
+        Their causes are `shortened`: another transfer of the seller may have room for them.
+        """
         for reversal in self.queue:
-            self._withdraw(reversal, reversal.refund_id or "", now)
+            amount = min(reversal.amount, max(left, 0))
+            cause_id = reversal.refund_id or ""
+            if amount == 0:
+                self._withdraw(reversal, cause_id, now)
+            elif amount < reversal.amount:
+                self._lower(reversal, amount, cause_id, now)
+            if amount < reversal.amount:
+                self.shortened.add(cause_id)
+            left -= amount
 
     def withdraw(self, reversal: Reversal, amount: int, cause_id: str, now: datetime) -> int:
         """Withdraw up to `amount` of an unsent reversal and return how much. If its call is open,
@@ -352,10 +363,11 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
 def causes_to_recover(transfer: SellerTransfer, reduced: Mapping[str, int]) -> list[str]:
     """Return the causes for which shares must be recovered again after an outcome.
 
-    These are causes that disappeared during the call, and refunds with reductions that did not
-    happen since `reduced`.
+    These are causes that disappeared during the call, refunds with reductions that did not happen
+    since `reduced`, and causes for which less was left at Stripe than was planned.
     """
-    return [*causes_vanished(transfer), *transfer.undone_since(reduced)]
+    vanished, undone = causes_vanished(transfer), transfer.undone_since(reduced)
+    return [*vanished, *undone, *sorted(transfer.shortened.difference(vanished, undone))]
 
 
 def causes_vanished(transfer: SellerTransfer) -> list[str]:

@@ -18,13 +18,17 @@ MOST_ROUNDS = 20
 
 
 def external_reversals(transfer: SellerTransfer, seen: TransferAtStripe) -> list[ReversalAtStripe]:
-    """Return the reversals at Stripe that this ledger neither made nor recorded, oldest first."""
+    """Return the reversals at Stripe that this ledger neither made nor recorded, oldest first.
+
+    Pending ones do not count before Stripe has decided about them.
+    """
     known = set(transfer.reversals)
     settled = {reversal.stripe_reversal_id for reversal in transfer.reversals.values()}
     unnamed = [
         made
         for made in reversed(seen.reversals)
-        if made.reversal_id not in known
+        if made.taken
+        and made.reversal_id not in known
         and made.stripe_reversal_id not in settled
         and external_id(transfer.id, made.stripe_reversal_id) not in known
         # ours, for a refund that a restore has lost: recorded as external, it would count again

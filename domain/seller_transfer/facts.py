@@ -14,6 +14,9 @@ from domain.seller_transfer.opening_facts import LONG_AGO as LONG_AGO
 from domain.seller_transfer.opening_facts import Created as Created
 from domain.seller_transfer.opening_facts import Imported as Imported
 from domain.seller_transfer.opening_facts import TransferOpening as TransferOpening
+from domain.seller_transfer.resolution_facts import OwedOutside as OwedOutside
+from domain.seller_transfer.resolution_facts import ResolutionLapsed as ResolutionLapsed
+from domain.seller_transfer.resolution_facts import ResolutionReinstated as ResolutionReinstated
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_facts import PartiallyReversed as PartiallyReversed
 from domain.seller_transfer.reversal_facts import ReversalContested as ReversalContested
@@ -39,7 +42,7 @@ class CallStarted(TransferFact):
     def change(self, transfer: TransferState) -> None:
         if transfer.operation is not None:
             transfer.operation = transfer.operation.started(
-                self.timestamp, self.attempt, self.epoch
+                self.timestamp, self.attempt, self.epoch, self.key
             )
 
 
@@ -259,6 +262,28 @@ class HeldBack(TransferFact):
             transfer.operation = operation._replace(look_first=True)
 
 
+class Redirected(TransferFact):
+    """The seller has moved: the transfer, which is not sent, goes to `destination`."""
+
+    TOPIC = "ledger.seller_transfer.redirected"
+    destination: str
+    former: str
+    actor: str
+    reason: str
+    epoch: int
+    """The epoch of the next call: a key that was used belongs to the former account."""
+    next_retry_at: datetime | None
+    due_now: bool
+    """True if it waited for the former account."""
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.destination = self.destination
+        transfer.former_destinations.append(self.former)
+        transfer.next_retry_at = self.next_retry_at
+        if transfer.operation is not None and self.epoch != transfer.operation.epoch:
+            transfer.operation = transfer.operation._replace(epoch=self.epoch, epoch_began=None)
+
+
 class RetryRequested(TransferFact):
     """An operator asked for an attempt now."""
 
@@ -323,6 +348,8 @@ class Resolved(TransferFact):
     to: str | None = None
     reversal_id: str | None = None
     """The reversal that was paid outside Stripe or written off."""
+    reversal_amount: int | None = None
+    """Amount of it that stays closed: less if a part had lapsed. None: all of it."""
 
     @property
     def leads_to(self) -> TransferStatus | None:
@@ -330,12 +357,14 @@ class Resolved(TransferFact):
 
     def change(self, transfer: TransferState) -> None:
         if self.reversal_id is not None:
-            transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
-                state=ReversalStatus.RESOLVED
+            reversal = transfer.reversals[self.reversal_id]
+            left = reversal.amount if self.reversal_amount is None else self.reversal_amount
+            transfer.reversals[self.reversal_id] = reversal._replace(
+                state=ReversalStatus.RESOLVED, amount=left, lapsed=0
             )
         if self.to is not None:
             transfer.operation, transfer.next_retry_at = None, None
-        elif not transfer.paid:
+        elif not transfer.paid and self.reversal_id is None:
             transfer.settled_outside = f"{self.actor} resolved it: {self.reason}"
 
 
@@ -372,7 +401,11 @@ AnyTransferFact = (
     | EvidenceHeld
     | HeldBack
     | RetryRequested
+    | Redirected
     | Reopened
     | Resolved
+    | ResolutionLapsed
+    | ResolutionReinstated
+    | OwedOutside
     | StripeTransferIdBackfilled
 )

@@ -1,5 +1,4 @@
-"""Manual resolution of a transfer that is stuck or held back: by an object at Stripe, or by a note
-about an event outside Stripe.
+"""Manual resolution of a transfer that is stuck or waits, by an object at Stripe or by a note.
 
 Nothing is sent. The object at Stripe is read first (`seen`) and recorded like any other answer. A
 note is recorded with its author, and the ledger does not ask Stripe for that money again.
@@ -10,10 +9,11 @@ from datetime import datetime
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve
 from domain.lifecycle import TransferStatus
 from domain.provider_call.reasons import FailureReason
-from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.external_reversals import record_external
+from domain.seller_transfer.resolutions import tell_owed
 from domain.seller_transfer.reversal_outcome import complete_by
 from domain.seller_transfer.stripe_call import stop
 from domain.seller_transfer.transfer_outcome import complete
@@ -25,10 +25,13 @@ def resolve(
     """Record that the transfer was paid outside Stripe, was written off, or is not owed any more.
 
     `evidence` refers to the record of that. Raises NothingToResolve unless the transfer is
-    permanently failed, held back, or waits to be cleared after an import, and CallInFlight while a
-    call is under way.
+    permanently failed, has lapsed resolutions, or waits: for funds, an account, its next attempt, a
+    person, or to be cleared after an import. Raises CallInFlight while a call is under way.
     """
-    _require_stuck(transfer, now)
+    if transfer.lapsed and transfer.owed is None:
+        _settle_lapsed(transfer, actor, reason, evidence, now)
+        return
+    _require_waiting(transfer, now)
     if transfer.uncleared:
         stop(
             transfer,
@@ -60,7 +63,8 @@ def _resolve_unpaid(
     transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
 ) -> None:
     if transfer.settled_outside is not None:
-        raise NothingToResolve(transfer.id, transfer.settled_outside)
+        _collect_outside(transfer, actor, reason, evidence, now)
+        return
     if transfer.amount > 0:
         _resolved(transfer, actor, reason, evidence, now, None)
         return
@@ -68,12 +72,33 @@ def _resolve_unpaid(
     _resolved(transfer, actor, reason, evidence, now, TransferStatus.CANCELLED)
 
 
+def _collect_outside(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
+    """Close the oldest reversal of a transfer that was settled outside Stripe itself."""
+    assert transfer.settled_outside is not None
+    if not transfer.queue:
+        raise NothingToResolve(transfer.id, transfer.settled_outside)
+    oldest = transfer.queue[0]
+    _resolved(transfer, actor, reason, evidence, now, None, oldest.reversal_id)
+    tell_owed(transfer, now)
+
+
+def _settle_lapsed(
+    transfer: SellerTransfer, actor: str, reason: str, evidence: str, now: datetime
+) -> None:
+    """Record that nothing is left to decide about resolutions whose causes have disappeared."""
+    for reversal in transfer.lapsed:
+        left = reversal.amount - reversal.lapsed
+        _resolved(transfer, actor, reason, evidence, now, None, reversal.reversal_id, left)
+
+
 def resolve_by_transfer(
     transfer: SellerTransfer, seen: TransferAtStripe, actor: str, reason: str, now: datetime
 ) -> None:
     """Record a transfer at Stripe, made by any system, as the payment. Raises NothingToResolve,
     EvidenceDiffers, CallInFlight."""
-    _require_stuck(transfer, now)
+    _require_waiting(transfer, now)
     if transfer.stripe_transfer_id is not None:
         raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
     _require_equal(
@@ -110,7 +135,7 @@ def resolve_by_reversal(
 ) -> None:
     """Record a reversal at Stripe as the one that is owed. Raises NothingToResolve,
     EvidenceDiffers, CallInFlight."""
-    _require_stuck(transfer, now)
+    _require_waiting(transfer, now)
     reversal = transfer.owed
     if reversal is None:
         raise NothingToResolve(
@@ -129,6 +154,7 @@ def resolve_by_reversal(
         raise EvidenceDiffers(stripe_reversal_id, why)
     _require_equal(
         stripe_reversal_id,
+        status=(made.status, SUCCEEDED),
         reversal_id=(made.reversal_id or reversal.reversal_id, reversal.reversal_id),
     )
     transfer.reopen(actor, reason, now, reversal)
@@ -143,21 +169,25 @@ def _known(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
     }
 
 
-def _require_stuck(transfer: SellerTransfer, now: datetime) -> None:
+def _require_waiting(transfer: SellerTransfer, now: datetime) -> None:
+    """Give up what waits, so that it can be resolved. Nothing may be under way at Stripe."""
     operation = transfer.operation
     if operation is not None and operation.in_call:
         raise CallInFlight(transfer.id)
-    if transfer.held is not None and operation is not None and not operation.open:
-        stop(transfer, FailureReason.HELD_BACK, transfer.held, None, now)
     if transfer.status is TransferStatus.PERMANENTLY_FAILED or transfer.uncleared:
         return
-    if transfer.held is not None:
+    if operation is None:
+        raise NothingToResolve(transfer.id, f"it is {transfer.status}, and nothing of it waits")
+    if operation.open or transfer.unverified:
         raise NothingToResolve(
             transfer.id,
-            "it is held back, and Stripe's books are read first for a call whose outcome is "
-            "unknown",
+            f"it is {transfer.status}, and Stripe's books are read first for a call whose outcome "
+            "is unknown",
         )
-    raise NothingToResolve(transfer.id, f"it is {transfer.status}, not permanently_failed")
+    if transfer.held is not None:
+        stop(transfer, FailureReason.HELD_BACK, transfer.held, None, now)
+    else:
+        stop(transfer, FailureReason.RESOLVED, "A person ended the wait.", None, now)
 
 
 def _require_equal(stripe_id: str, **members: tuple[object, object]) -> None:
@@ -174,6 +204,7 @@ def _resolved(
     now: datetime,
     to: TransferStatus | None,
     reversal_id: str | None = None,
+    reversal_amount: int | None = None,
 ) -> None:
     transfer.record(
         facts.Resolved(
@@ -183,5 +214,6 @@ def _resolved(
             evidence=evidence,
             to=to.value if to is not None else None,
             reversal_id=reversal_id,
+            reversal_amount=reversal_amount,
         )
     )

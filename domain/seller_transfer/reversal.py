@@ -54,6 +54,9 @@ class Reversal(NamedTuple):
     contested: bool = False
     """True if its cause disappeared while the call was open: the outcome decides how much has to be
     given back."""
+    lapsed: int = 0
+    """Part of a resolved reversal whose cause disappeared later: it counts as taken no more, and is
+    not paid back."""
 
     @property
     def live(self) -> bool:
@@ -80,5 +83,13 @@ class Reversal(NamedTuple):
         ):
             return 0
         return (
-            min(self.amount, self.settled) if self.state == ReversalStatus.REVERSED else self.amount
+            min(self.amount, self.settled)
+            if self.state == ReversalStatus.REVERSED
+            else self.amount - self.lapsed
         )
+
+    @property
+    def standing(self) -> int:
+        """Return the amount that a person has closed outside Stripe, and that its cause still
+        takes."""
+        return self.taken if self.state is ReversalStatus.RESOLVED else 0

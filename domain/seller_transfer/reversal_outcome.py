@@ -11,7 +11,14 @@ from typing import assert_never
 from domain.lifecycle import TransferStatus
 from domain.provider_call import deferral
 from domain.provider_call.operation import Operation
-from domain.provider_call.outcome import Failure, NotExecuted, Outcome, Rejected, Unknown
+from domain.provider_call.outcome import (
+    Failure,
+    NotExecuted,
+    Pending,
+    Rejected,
+    ReversalOutcome,
+    Unknown,
+)
 from domain.provider_call.reasons import DeferralReason, FailureReason, WaitingFor
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, proves_absence
@@ -40,7 +47,7 @@ NOT_ABOUT_FUNDS = ("parameter_", "account_", "amount_too_", "livemode_mismatch",
 balance."""
 
 
-def needs_look_up(outcome: Outcome) -> bool:
+def needs_look_up(outcome: ReversalOutcome) -> bool:
     """Return whether the transfer has to be read at Stripe before this outcome is recorded."""
     return isinstance(outcome, Rejected) and outcome.status != 404
 
@@ -75,6 +82,30 @@ def complete_reversal(
             f"{reversal.state if reversal else 'unknown'} here."
         )
         keep_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
+
+
+def record_pending(
+    transfer: SellerTransfer, reversal_id: str, made: Pending, now: datetime, policy: Policy
+) -> None:
+    """Record that Stripe holds our reversal and has not decided about it: it is looked up until
+    then, and never sent again."""
+    operation, reversal = transfer.operation, transfer.in_flight
+    detail = f"{made.stripe_id} is pending at Stripe"
+    if operation is None or reversal is None or operation.what != reversal_id:
+        keep_evidence(
+            transfer, reversal_id, made.stripe_id, made.amount, detail, made.request_id, now
+        )
+        return
+    wait = deferral.pending(
+        operation,
+        detail,
+        now,
+        policy,
+        epoch=operation.epoch,
+        open_=True,
+        request_id=made.request_id,
+    )
+    transfer.defer(wait, now)
 
 
 def complete_by(
@@ -144,15 +175,13 @@ def _record_rejection(
             transfer, DeferralReason.UNREAD, detail, now + policy.delay(operation.retry_count), now
         )
     elif _decided_by_records(
-        transfer, operation._replace(in_call=False, unknown=contradicts), seen, now
+        transfer, operation._replace(in_call=False, unknown=contradicts), seen, now, policy
     ):
         return
     elif contradicts:
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
-    elif outcome.says_reversed or (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
-        _record_refusal(transfer, operation, outcome, now, policy)
     else:
-        _await_funds(transfer, operation, outcome, now, policy)
+        _record_refusal(transfer, operation, outcome, now, policy)
 
 
 def record_unknown_transfer(
@@ -166,8 +195,7 @@ def record_unknown_transfer(
 def _await_funds(
     transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
 ) -> None:
-    """Wait for funds: most likely the seller's balance is too low, for which Stripe has no
-    dependable code."""
+    """Wait for funds, since Stripe's code or words say that the seller's balance is too low."""
     since, until = operation.awaiting_since or now, now + policy.funds_interval
     if now - since >= policy.funds_deadline:
         give_up(transfer, FailureReason.FUNDS_DEADLINE, outcome.message, outcome.request_id, now)
@@ -181,8 +209,11 @@ def _await_funds(
 def _record_refusal(
     transfer: SellerTransfer, operation: Operation, outcome: Rejected, now: datetime, policy: Policy
 ) -> None:
-    """Consume an attempt, since waiting for funds would not help; after the last one a person has
-    to decide."""
+    """Wait for funds if Stripe says that they would help. Otherwise consume an attempt; after the
+    last one a person has to decide."""
+    if outcome.lacks_funds and not (outcome.code or "").startswith(NOT_ABOUT_FUNDS):
+        _await_funds(transfer, operation, outcome, now, policy)
+        return
     if operation.retry_count >= policy.max_retries:
         give_up(transfer, FailureReason.REJECTED, outcome.message, outcome.request_id, now)
         return
@@ -193,12 +224,16 @@ def _record_refusal(
 
 
 def record_look_up(
-    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None
+    transfer: SellerTransfer,
+    seen: TransferAtStripe,
+    now: datetime,
+    policy: Policy,
+    look: LookUp | None = None,
 ) -> None:
     """Record a look-up for the running reversal: Stripe has our object, an external one, or none.
 
-    `look` is the step of the look-up: a call that began after it may have made an object that it
-    did not find.
+    A failed or canceled object of ours is a refusal. `look` is the step of the look-up: a call that
+    began after it may have made an object that it did not find.
     """
     operation, reversal = transfer.operation, transfer.in_flight
     if operation is None or reversal is None or operation.what != reversal.reversal_id:
@@ -206,9 +241,17 @@ def record_look_up(
     current = proves_absence(look, operation)
     # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
-    if _decided_by_records(transfer, closed, seen, now) or not current:
+    if _decided_by_records(transfer, closed, seen, now, policy) or not current:
         return
-    if operation.exhausted:
+    refused = _ours(seen, reversal.reversal_id)
+    if refused is not None and refused.refusal is not None:
+        _record_refusal(transfer, operation, refused.refusal, now, policy)
+    elif operation.pending and operation.open and not _overdue(operation, now, policy):
+        # Stripe has shown it as pending, so its absence from the list proves nothing
+        detail = "The reversal was pending at Stripe and is not in Stripe's list"
+        wait = deferral.pending(operation, detail, now, policy, epoch=operation.epoch, open_=True)
+        transfer.defer(wait, now)
+    elif operation.exhausted:
         detail = "No attempt is left, and Stripe's books show no such reversal."
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
     else:
@@ -217,14 +260,34 @@ def record_look_up(
         )
 
 
+def _overdue(operation: Operation, now: datetime, policy: Policy) -> bool:
+    """Return whether Stripe must have decided about a pending reversal by now."""
+    return now - (operation.awaiting_since or now) >= policy.funds_deadline
+
+
+def _ours(seen: TransferAtStripe, reversal_id: str) -> ReversalAtStripe | None:
+    """Return our reversal at Stripe: one that has taken money, else a pending one, else a refused
+    one, since each refused call may have left an object."""
+    made = [one for one in seen.reversals if one.reversal_id == reversal_id]
+    return min(made, key=lambda one: (not one.taken, not one.pending), default=None)
+
+
 def _decided_by_records(
-    transfer: SellerTransfer, operation: Operation, seen: TransferAtStripe, now: datetime
+    transfer: SellerTransfer,
+    operation: Operation,
+    seen: TransferAtStripe,
+    now: datetime,
+    policy: Policy,
 ) -> bool:
     """Record the decision of Stripe's records about the running reversal; return whether they
     decide."""
     reversal = transfer.reversals[operation.what]
-    ours = next((made for made in seen.reversals if made.reversal_id == reversal.reversal_id), None)
-    if ours is not None:
+    ours = _ours(seen, reversal.reversal_id)
+    if ours is not None and ours.pending:
+        pending = Pending(ours.stripe_reversal_id, ours.amount)
+        record_pending(transfer, reversal.reversal_id, pending, now, policy)
+        return True
+    if ours is not None and ours.taken:
         note = "found in Stripe's books"
         complete_reversal(
             transfer, reversal.reversal_id, ours.stripe_reversal_id, ours.amount, None, now, note
@@ -239,10 +302,29 @@ def _decided_by_records(
     if seen.reversible == 0:
         _nothing_left(transfer, reversal, seen, now)
         return True
-    if seen.reversible < reversal.amount and not operation.open:
+    if not operation.open and seen.reversible - seen.pending < reversal.amount:
+        if seen.pending:
+            _await_others(transfer, operation, seen, now, policy)
+            return True
         _less_left(transfer, reversal, operation, seen, now)
         return True
     return False
+
+
+def _await_others(
+    transfer: SellerTransfer,
+    operation: Operation,
+    seen: TransferAtStripe,
+    now: datetime,
+    policy: Policy,
+) -> None:
+    """Wait for Stripe's decision about reversals of others, on which the amount left depends."""
+    detail = f"Reversals of {seen.pending} that others made are pending at Stripe"
+    used = operation.epoch_began is not None
+    wait = deferral.pending(
+        operation, detail, now, policy, epoch=operation.epoch + used, open_=False
+    )
+    transfer.defer(wait, now)
 
 
 def _tried_before(transfer: SellerTransfer, reversal: Reversal) -> bool:
@@ -313,6 +395,8 @@ def _less_left(
     for external in external_reversals(transfer, seen):
         transfer.record(external_request(transfer, external, now))
         end_external(transfer, external, now)
+    if reversal.refund_id is not None:
+        transfer.shortened.add(reversal.refund_id)
     note = f"{reversal.amount} was asked, {seen.reversible} is left at Stripe."
     transfer.record(
         facts.ReversalRequested(

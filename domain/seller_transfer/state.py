@@ -20,6 +20,8 @@ class TransferState(Stream):
         self.order_id = self.seller_id = self.destination = self.currency = self.transfer_group = ""
         self.cause = SALE
         self.source_transaction: str | None = None
+        self.former_destinations: list[str] = []
+        """Accounts to which the transfer was to go before its seller moved."""
         self.sourced_from = 1
         """The first epoch whose body names the source: an earlier key keeps its body."""
         self.awaits_charge = False
@@ -55,6 +57,11 @@ class TransferState(Stream):
         self.unverified = False
         """Restored from a backup and not looked up since, so Stripe may have paid. Set during a
         command, without a fact."""
+        self.owed_outside = 0
+        """Amount that refunds take of a transfer that was settled outside Stripe, as last told."""
+        self.shortened: set[str] = set()
+        """Causes for which less could be taken than was planned, since others had reversed. Set
+        during a command, without a fact."""
         self.held: str | None = None
         """Reason for holding the transfer back until a person decides; None if it is not held
         back."""
@@ -132,6 +139,16 @@ class TransferState(Stream):
             else self.original - self.amount
         )
         return unsent + sum(reversal.taken for reversal in self.reversals.values())
+
+    @property
+    def standing(self) -> int:
+        """Return the part of `taken` that a person has closed outside Stripe."""
+        return sum(reversal.standing for reversal in self.reversals.values())
+
+    @property
+    def lapsed(self) -> list[Reversal]:
+        """Return the reversals closed outside Stripe whose cause has disappeared since."""
+        return [reversal for reversal in self.reversals.values() if reversal.lapsed]
 
     def taken_for(self, cause_id: str) -> int:
         """Return the part of `taken` with this refund as its cause."""

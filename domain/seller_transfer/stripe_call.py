@@ -18,18 +18,23 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.reversal import Reversal
+from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 US, EXTERNAL = "us", "external"
 """Values of `settled_by`: the ledger made the reversal, or others did."""
 
 
 def begin(
-    transfer: SellerTransfer, now: datetime, policy: Policy, look_first: LookFirst | None = None
+    transfer: SellerTransfer,
+    now: datetime,
+    policy: Policy,
+    look_first: LookFirst | None = None,
+    ledger_id: str | None = None,
 ) -> Step:
     """Return the next step of a claimed transfer, with its intent recorded.
 
     `look_first`: after a restore, each operation is looked up at Stripe before its next call.
+    `ledger_id`: the identity of the database, in keys and metadata.
     """
     operation = transfer.operation
     if operation is None or transfer.next_retry_at is None:
@@ -46,25 +51,31 @@ def begin(
         transfer.defer(lost, now)
         return Rest("its caller vanished repeatedly")
     if not operation.must_look_up(now, policy, look_first):
-        return _send(transfer, operation, now)
+        return _send(transfer, operation, now, ledger_id)
     if (ends_by := operation.under_way_until(now, policy)) is not None:
         postpone(
             transfer, DeferralReason.LOOK_UP_LATER, "A call may still be under way.", ends_by, now
         )
         return Rest("a call may still be under way")
-    began = operation.first_began or transfer.begun_at
-    # after a restore a transfer may be older at Stripe than its order is here
+    # From the transfer's first instant on, not from its first call: the clock of the process that
+    # recorded the call may have been ahead. After a restore a transfer may be older at Stripe than
+    # its order is here.
+    began = transfer.begun_at
     since = min(began, look_first.lost_since) if look_first is not None else began
     return LookUp(operation.what, since, operation.attempt)
 
 
-def _send(transfer: SellerTransfer, operation: Operation, now: datetime) -> Step:
+def _send(
+    transfer: SellerTransfer, operation: Operation, now: datetime, ledger_id: str | None
+) -> Step:
+    attempt, key = operation.attempt + 1, operation.key(transfer.id, ledger_id)
     body = (
         _transfer_body(transfer)
         if operation.what == TRANSFER
         else _reversal_body(transfer, operation.what)
     )
-    attempt, key = operation.attempt + 1, operation.key(transfer.id)
+    if ledger_id is not None and key.endswith(ledger_id):  # the same body under the same key
+        body["metadata"]["ledger_id"] = ledger_id
     transfer.record(
         facts.CallStarted(
             **transfer.next(now),
@@ -109,6 +120,7 @@ def _reversal_body(transfer: SellerTransfer, reversal_id: str) -> ReversalBody:
         amount=reversal.amount,
         reason=reversal.reason,
         metadata=metadata,
+        currency=transfer.currency,
     )
 
 
@@ -262,11 +274,18 @@ def end_reversal(
     note: str | None = None,
     request_id: str | None = None,
 ) -> None:
-    """Record that Stripe has reversed `amount` by this reversal. If nothing is left, the reversals
-    that wait are withdrawn."""
+    """Record that Stripe has reversed `amount` by this reversal. Reversals that wait are lowered or
+    withdrawn at once if too little is left for them."""
     total = transfer.amount_reversed + amount
-    if total >= transfer.amount:
-        transfer.empty_queue(now)
+    others = sum(
+        other.amount
+        for other in transfer.reversals.values()
+        if other.reversal_id != reversal.reversal_id
+        and other.state in (ReversalStatus.REQUESTED, ReversalStatus.FAILED)
+    )
+    transfer.fit_queue(transfer.amount - total - others, now)
+    if amount < reversal.amount and reversal.refund_id is not None:
+        transfer.shortened.add(reversal.refund_id)
     ending = facts.Reversed if total >= transfer.amount else facts.PartiallyReversed
     transfer.record(
         ending(

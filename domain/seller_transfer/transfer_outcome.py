@@ -27,7 +27,6 @@ from domain.seller_transfer.stripe_call import (
 
 MOST_NAMED = 10
 """Maximum number of similar transfers that are kept as evidence."""
-BALANCE_INSUFFICIENT = "balance_insufficient"
 ACCOUNT_NOT_READY = frozenset(
     {
         "insufficient_capabilities_for_transfer",
@@ -99,17 +98,17 @@ def _record_rejection(
         transfer.defer(deferral.contradicted(operation, outcome, now, policy), now)
     elif outcome.says_source is not None and transfer.source_now is not None:
         _refuse_source(transfer, operation, outcome, now)
-    elif outcome.code == BALANCE_INSUFFICIENT and now - since >= policy.funds_deadline:
+    elif outcome.code in ACCOUNT_NOT_READY:
+        _fail(transfer, FailureReason.ON_HOLD, outcome, count, None, now, WaitingFor.ACCOUNT)
+    elif outcome.lacks_funds and now - since >= policy.funds_deadline:
         _give_up_unpaid(transfer, FailureReason.FUNDS_DEADLINE, outcome, now)
-    elif outcome.code == BALANCE_INSUFFICIENT:
+    elif outcome.lacks_funds:
         # the charge became known while this call was under way: the next key names it
         sourced_next = transfer.source_transaction is not None and transfer.source_now is None
         at = now if sourced_next else now + policy.funds_interval
         _fail(
             transfer, FailureReason.AWAITING_FUNDS, outcome, count, at, now, WaitingFor.FUNDS, since
         )
-    elif outcome.code in ACCOUNT_NOT_READY:
-        _fail(transfer, FailureReason.ON_HOLD, outcome, count, None, now, WaitingFor.ACCOUNT)
     elif count >= policy.max_retries:
         _give_up_unpaid(transfer, FailureReason.REJECTED, outcome, now)
     else:

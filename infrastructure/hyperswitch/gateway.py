@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
+import httpx
+import structlog
+
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody
 from infrastructure.hyperswitch.http_client import PspHttpClient
 from infrastructure.hyperswitch.response_checks import (
     Json,
+    RefundPage,
     UnreadableAnswer,
     disagreement,
     payment_at_psp,
@@ -35,6 +39,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _Object = TypeVar("_Object", PaymentAtPsp, RefundAtPsp)
 _Read = TypeVar("_Read")
 
+log = structlog.get_logger()
+
 
 class HyperswitchGateway:
     """The port `PaymentGateway`. One call of a method sends at most one POST that moves money,
@@ -44,9 +50,15 @@ class HyperswitchGateway:
     """
 
     def __init__(
-        self, api_key: str, base_url: str, timeout: float, max_concurrency: int = 100
+        self,
+        api_key: str,
+        base_url: str,
+        timeout: float,
+        max_concurrency: int = 100,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`timeout` in seconds for one exchange, waiting for a free connection included.
+        `transport` replaces the network.
 
         Raises ValueError for arguments that could only fail later.
         """
@@ -60,7 +72,7 @@ class HyperswitchGateway:
                 f"concurrency; got base_url={base_url!r}, timeout={timeout!r}, "
                 f"max_concurrency={max_concurrency!r}."
             )
-        self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency)
+        self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency, transport)
 
     async def aclose(self) -> None:
         """Close every connection. Calls in flight end as `Unknown`."""
@@ -128,17 +140,21 @@ class HyperswitchGateway:
         if payment_id is not None:
             window["payment_id"] = payment_id
         found: dict[str, RefundAtPsp] = {}
+        unreadable = total = 0
         for offset in range(0, MOST_REFUNDS, PAGE):
             page = _read(
                 await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page
             )
-            if not isinstance(page, tuple):
+            if not isinstance(page, RefundPage):
                 return page
-            refunds, total = page
-            found.update((refund.refund_id, refund) for refund in refunds)
-            if len(refunds) < PAGE or len(found) >= total:
+            found.update((refund.refund_id, refund) for refund in page.refunds)
+            unreadable += len(page.unreadable)
+            for error in page.unreadable:
+                log.warning("a listed refund is unreadable and left out", error=error)
+            on_page, total = len(page.refunds) + len(page.unreadable), page.total
+            if on_page < PAGE or len(found) + unreadable >= total:
                 break
-        if len(found) != total:
+        if len(found) + unreadable != total:
             return Unknown(
                 "incomplete",
                 f"{len(found)} different refunds were read, but the PSP has {total} in this "

@@ -29,7 +29,15 @@ class _TooLarge(Exception):
 class PspHttpClient:
     """One pool of connections and the API key of the PSP."""
 
-    def __init__(self, api_key: str, base_url: str, timeout: float, connections: int) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        timeout: float,
+        connections: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`transport` replaces the network."""
         self._api_key = api_key
         self._timeout = timeout
         self._http = httpx.AsyncClient(
@@ -44,6 +52,7 @@ class PspHttpClient:
             # the API does not redirect, and following a redirect would post the body once more
             follow_redirects=False,
             trust_env=False,
+            transport=transport,
         )
 
     async def aclose(self) -> None:

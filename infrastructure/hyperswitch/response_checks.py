@@ -1,23 +1,26 @@
 """Mapping from Hyperswitch's answers to outcomes, and checks of its objects before the ledger uses
 them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 
+from application.foreign_members import texts
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
-from infrastructure.redaction import EXCERPT, clean
+from infrastructure.redaction import EXCERPT, clean, storable
 
 Json = Mapping[str, object]
 T = TypeVar("T", str, int)
 
 BUSY = "HE_00"
-"""On a 429: another request works on the same object. Without this code, the 429 comes from a rate
-limiter."""
+"""On a 422, or on a 429 of older versions: another request works on the same object. Without this
+code, a 429 comes from a rate limiter."""
 _DEFINITE = (400, 404, 422)
+FEW = 10
+"""If a page has more refunds and all are unreadable, the PSP has changed its format."""
 
 
 class UnreadableAnswer(ValueError):
@@ -47,6 +50,8 @@ def outcome_of(status: int, body: bytes) -> Json | Failure:
             return NotExecuted(Hindrance.UNAUTHORIZED, text)
         case 403:
             return NotExecuted(Hindrance.FORBIDDEN, text)
+        case 422 if code == BUSY:  # the lock comes before the execution
+            return NotExecuted(Hindrance.LOCK_TIMEOUT, text)
     if status in _DEFINITE and code is not None and code != BUSY:
         return Rejected(status, code, text, stored=False)
     return Unknown(f"http_{status}", text, status)
@@ -58,10 +63,10 @@ def payment_at_psp(resource: Json) -> PaymentAtPsp:
         payment_id=_member(resource, "payment_id", str),
         amount=_member(resource, "amount", int),
         currency=_member(resource, "currency", str).upper(),
-        status=_member(resource, "status", str),
+        status=clean(_member(resource, "status", str)),
         amount_received=_whole(resource, "amount_received"),
         connector=_text(resource, "connector"),
-        connector_transaction_id=_text(resource, "connector_transaction_id"),
+        connector_transaction_id=_identifier(resource, "connector_transaction_id"),
         order_id=_our_order(resource),
         error_code=_text(resource, "error_code"),
         error_message=_text(resource, "error_message"),
@@ -77,7 +82,7 @@ def refund_at_psp(resource: Json) -> RefundAtPsp:
         payment_id=_member(resource, "payment_id", str),
         amount=_member(resource, "amount", int),
         currency=_member(resource, "currency", str).upper(),
-        status=_member(resource, "status", str),
+        status=clean(_member(resource, "status", str)),
         order_id=_our_order(resource),
         error_code=_text(resource, "error_code"),
         error_message=_text(resource, "error_message"),
@@ -85,13 +90,33 @@ def refund_at_psp(resource: Json) -> RefundAtPsp:
     )
 
 
-def refund_page(resource: Json) -> tuple[list[RefundAtPsp], int]:
-    """Return the refunds of one page, and the number of refunds in the whole list. Raises
-    UnreadableAnswer."""
+class RefundPage(NamedTuple):
+    """A page of the PSP's list of refunds."""
+
+    refunds: Sequence[RefundAtPsp]
+    unreadable: Sequence[str]
+    """For each refund of the page that cannot be read, the reason."""
+    total: int
+    """Number of refunds in the whole list."""
+
+
+def refund_page(resource: Json) -> RefundPage:
+    """Read a page of refunds. Raises UnreadableAnswer.
+
+    A single refund that cannot be read does not hide the others.
+    """
     items = resource.get("data")
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         raise UnreadableAnswer("The PSP's list has no array of objects in its data.")
-    return [refund_at_psp(item) for item in items], _member(resource, "total_count", int)
+    refunds, unreadable = list[RefundAtPsp](), list[str]()
+    for item in items:
+        try:
+            refunds.append(refund_at_psp(item))
+        except UnreadableAnswer as error:
+            unreadable.append(str(error))
+    if not refunds and len(unreadable) > FEW:
+        raise UnreadableAnswer(f"None of the PSP's refunds can be read. {unreadable[0]}")
+    return RefundPage(refunds, unreadable, _member(resource, "total_count", int))
 
 
 def disagreement(
@@ -136,7 +161,12 @@ def _member(resource: Json, name: str, kind: type[T]) -> T:
         raise UnreadableAnswer(
             clean(f"The PSP's answer has {name}={value!r}, but a {kind.__name__} was expected.")
         )
-    return value if isinstance(value, int) else clean(value)
+    return value if isinstance(value, int) else storable(value)
+
+
+def _identifier(resource: Json, name: str) -> str | None:
+    value = resource.get(name)
+    return storable(value) if isinstance(value, str) and value else None
 
 
 def _whole(resource: Json, name: str) -> int | None:
@@ -165,5 +195,5 @@ def _secret(resource: Json, name: str) -> str | None:
 
 
 def _our_order(resource: Json) -> str | None:
-    metadata = resource.get("metadata")
-    return _text(metadata, "order_id") if isinstance(metadata, Mapping) else None
+    name = texts(resource.get("metadata")).get("order_id")
+    return storable(name) if name else None

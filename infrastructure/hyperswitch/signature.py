@@ -21,14 +21,22 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
     Raises BadSignature for every wrong signature, ValueError when one of our secrets is empty.
     """
     keys = keys_of(secrets)
+    if not any_equal([_digest(key, body) for key in keys], [check_form(header)]):
+        raise BadSignature(
+            f"{HEADER} was not made with one of our secrets; check the payment response hash key."
+        )
+
+
+def check_form(header: str | None) -> str:
+    """Return the header if it could be a signature; checked before the body is read. Raises
+    BadSignature."""
     if not header:
         raise BadSignature(
             f"The header {HEADER} is missing; set the profile's payment response hash key."
         )
-    if not any_equal([_digest(key, body) for key in keys], [header]):
-        raise BadSignature(
-            f"{HEADER} was not made with one of our secrets; check the payment response hash key."
-        )
+    if len(header) != 2 * hashlib.sha512().digest_size:
+        raise BadSignature(f"The header {HEADER} is not a signature of 128 hex digits.")
+    return header
 
 
 def sign(body: bytes, secret: str) -> str:

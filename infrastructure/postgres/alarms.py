@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from infrastructure.postgres.connections import Pool, execute, fetch_rows
 from infrastructure.postgres.named_queries import queries
+from infrastructure.postgres.texts import cleaned, storable
 
 SQL = queries("alarms")
 
@@ -21,6 +22,10 @@ class StoredAlarm(NamedTuple):
     subject: str
     detail: str
     raised_at: datetime
+    """Beginning of the condition."""
+    last_seen_at: datetime
+    times: int
+    """Number of times that the alarm was raised since its beginning."""
     cleared_at: datetime | None
 
 
@@ -33,16 +38,18 @@ class PostgresAlarms:
     async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
         """Raise an alarm, or raise it again with new detail."""
         await execute(
-            self._pool, SQL["raise"], {"kind": kind, "subject": subject, "detail": detail}
+            self._pool,
+            SQL["raise"],
+            {"kind": kind, "subject": storable(subject), "detail": cleaned(detail)},
         )
 
     async def clear(self, kind: str, subject: str) -> bool:
         """Clear an alarm; return False if it was not raised."""
-        return await execute(self._pool, SQL["clear"], (kind, subject)) > 0
+        return await execute(self._pool, SQL["clear"], (kind, storable(subject))) > 0
 
     async def clear_all(self, subject: str) -> None:
         """Clear every alarm of this subject."""
-        await execute(self._pool, SQL["clear_all"], (subject,))
+        await execute(self._pool, SQL["clear_all"], (storable(subject),))
 
     async def raised(self, limit: int = 500) -> list[StoredAlarm]:
         """List the alarms that are not cleared, oldest first."""

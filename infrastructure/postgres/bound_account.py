@@ -5,6 +5,7 @@ The first start binds the database; a start with another mode or account must no
 
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from infrastructure.postgres.connections import Pool, execute, fetch_rows
 from infrastructure.postgres.errors import WrongBinding
@@ -19,6 +20,9 @@ class Binding(NamedTuple):
     mode: str
     account: str | None
     bound_at: datetime
+    ledger_id: UUID
+    """Identity of this database, made when it was bound, and kept by a restore of the whole
+    database."""
 
 
 async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
@@ -36,6 +40,17 @@ async def bind(pool: Pool, mode: str, account: str | None = None) -> Binding:
     return bound
 
 
+async def require_binding(pool: Pool, mode: str, account: str | None = None) -> Binding | None:
+    """Compare a bound database with the present key, and bind nothing. Raises WrongBinding."""
+    bound = await binding(pool)
+    if bound is not None:
+        if bound.mode != mode:
+            raise WrongBinding("mode", bound.mode, mode)
+        if account is not None and bound.account not in (None, account):
+            raise WrongBinding("account", str(bound.account), account)
+    return bound
+
+
 async def binding(pool: Pool) -> Binding | None:
     """Return the mode and account that this database belongs to; None before the first start."""
-    return next(iter(await fetch_rows(pool, Binding, SQL["binding"])), None)
+    return next(iter(await fetch_rows(pool, Binding, SQL["identity"])), None)

@@ -1,37 +1,59 @@
-"""Connections to PostgreSQL: autocommit, UTC, and a limit on the time until a dead peer is
-noticed."""
+"""Connections to PostgreSQL: autocommit, known formats, and a limit on the time until a dead peer
+is noticed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool
 
 Connection = AsyncConnection[TupleRow]
-Pool = AsyncConnectionPool[Connection]
 Values = Mapping[str, object] | Sequence[object]
 
 Row = TypeVar("Row")
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=30)
+RECONNECT_TIMEOUT = 3.0
+"""Seconds of one series of attempts of the pool. Its pauses double, so a longer series would leave
+a service away for about as long again as the outage was."""
+DEMOTED = "25006"
+"""The SQLSTATE of a write on a server that is read only, such as the former primary."""
 
 # With these, a vanished peer is noticed after about ten seconds instead of the system's two hours.
 _LIVENESS = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
 }
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """A pool that replaces all its connections when one shows that the server is gone or read
+    only."""
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection. Errors of the caller's statements pass through."""
+        lent: Connection | None = None
+        try:
+            async with super().connection(timeout) as lent:
+                yield lent
+        except psycopg.Error as error:
+            if error.sqlstate == DEMOTED or (lent is not None and lent.closed):
+                await self.drain()  # the others read from the same server
+            raise
 
 
 async def connect(database_url: str) -> Connection:
     """Open one connection, for a writer or a listener. Raises psycopg.OperationalError."""
-    connection = await AsyncConnection.connect(_with_liveness(database_url), autocommit=True)
+    connection = await AsyncConnection.connect(conninfo(database_url), autocommit=True)
     try:
         await prepare(connection)
     except BaseException:
@@ -42,14 +64,15 @@ async def connect(database_url: str) -> Connection:
 
 def new_pool(database_url: str, max_size: int = 10) -> Pool:
     """Make a pool, not yet open, of prepared connections in autocommit."""
-    return AsyncConnectionPool(
-        _with_liveness(database_url),
+    return Pool(
+        conninfo(database_url),
         min_size=1,
         max_size=max_size,
         kwargs={"autocommit": True},
         configure=prepare,
         open=False,
         timeout=10,
+        reconnect_timeout=RECONNECT_TIMEOUT,
     )
 
 
@@ -58,26 +81,34 @@ def connect_blocking(
 ) -> psycopg.Connection[TupleRow]:
     """Open one blocking connection, for a program without concurrency. Raises
     psycopg.OperationalError."""
-    connection = psycopg.connect(_with_liveness(database_url), autocommit=True)
-    connection.execute("set timezone to 'UTC'")
-    connection.execute(
-        f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}".encode()
-    )
+    connection = psycopg.connect(conninfo(database_url), autocommit=True)
+    connection.execute(session_settings(statement_timeout))
     return connection
 
 
-def _with_liveness(database_url: str) -> str:
-    return make_conninfo(
-        database_url, connect_timeout=int(CONNECT_TIMEOUT.total_seconds()), **_LIVENESS
-    )
+def conninfo(database_url: str) -> str:
+    """Return the parameters of a connection; of several hosts, the one that takes writes."""
+    given = conninfo_to_dict(database_url)
+    several = "," in str(given.get("host") or given.get("hostaddr") or "")
+    writable = {"target_session_attrs": "read-write"} if several else {}
+    ours = {"connect_timeout": str(int(CONNECT_TIMEOUT.total_seconds())), **_LIVENESS, **writable}
+    theirs = {name: str(given[name]) for name in ours if name in given}
+    return make_conninfo(database_url, client_encoding="UTF8", **{**ours, **theirs})
+
+
+def session_settings(statement_timeout: timedelta = STATEMENT_TIMEOUT) -> bytes:
+    """Return the statements that set up a session, whatever the defaults of database and role are:
+    values have the formats that psycopg reads, and every statement has a time limit."""
+    return (
+        "set timezone to 'UTC'; set datestyle to 'ISO, MDY'; set intervalstyle to 'postgres'; "
+        "set standard_conforming_strings to on; "
+        f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}"
+    ).encode()
 
 
 async def prepare(connection: Connection) -> None:
-    """Set up a session: times come back in UTC, and every statement has a time limit."""
-    await connection.execute("set timezone to 'UTC'")
-    await connection.execute(
-        f"set statement_timeout to {int(STATEMENT_TIMEOUT.total_seconds() * 1000)}".encode()
-    )
+    """Set up a session."""
+    await connection.execute(session_settings())
 
 
 async def execute(pool: Pool, query: bytes, values: Values = ()) -> int:

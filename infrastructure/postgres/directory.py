@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from application.ports import OrderMatches
+from application.missed_webhooks.ports import KnownRefund
+from application.ports import OrderMatches, WebhookName
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
@@ -79,6 +80,16 @@ class PostgresDirectory:
         """Return the transfers of an order. The order itself may be unknown."""
         return [row[0] for row in await self._rows("transfers_of", (order_id,))]
 
+    async def unsent_of(self, seller_id: str, after: UUID | None) -> Sequence[UUID]:
+        """Return a batch of the seller's transfers that are not paid."""
+        values = {"seller_id": seller_id, "after": after, "limit": BATCH}
+        return [row[0] for row in await self._rows("unsent_of", values)]
+
+    async def webhook(self, inbox_id: int) -> WebhookName | None:
+        """Return the stored webhook with this number."""
+        found = await self._rows("webhook", (inbox_id,))
+        return WebhookName(*found[0]) if found else None
+
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         """Return the Stripe ids of those that belong to a transfer of ours."""
         values = {
@@ -97,9 +108,10 @@ class PostgresDirectory:
         """Return those of these payments that an unpaid order names."""
         return {row[0] for row in await self._rows("still_unpaid", {"names": list(payment_ids)})}
 
-    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, str]:
+    async def refund_statuses(self, names: Collection[str]) -> Mapping[str, KnownRefund]:
         """Return refund statuses by name. See `application.missed_webhooks.ports.KnownRefunds`."""
-        return dict(await self._rows("refund_statuses", (list(names),)))
+        rows = await self._rows("refund_statuses", (list(names),))
+        return {name: KnownRefund(status, version) for name, status, version in rows}
 
     async def _rows(
         self, query: str, values: Mapping[str, object] | Sequence[object]

@@ -5,7 +5,7 @@ on it. The library never writes here: the SQL function `ledger_append` is the on
 positions without holes and the hash chain.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -18,14 +18,16 @@ from psycopg.rows import args_row
 
 from domain.errors import Conflict, ConstraintBroken, Unavailable
 from infrastructure.postgres import json_encoder
+from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Connection, Pool, fetch_one
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
+from infrastructure.postgres.writer_health import WriterHealth
 
 GROUP_LIMIT = 32
 TABLES = frozenset({
     "seller_transfers", "transfer_reversals", "orders", "refunds", "disputes", "payouts", "pauses",
-    "findings", "alarms", "webhook_inbox", "released",
+    "findings", "alarms", "webhook_inbox", "released", "probe",
 })  # fmt: skip
 STORED_ALREADY, NO_PREDECESSOR = "LG001", "LG002"
 CLASH_OF_LOCKS = {"55P03", "40P01", "40001"}
@@ -37,7 +39,7 @@ Rows = Mapping[str, Sequence[object]]
 seller_transfers, transfer_reversals, orders, refunds, disputes, payouts, pauses, findings: the
 whole row; alarms: kind, subject, detail, raised_at and, to clear the alarm, cleared_at;
 webhook_inbox: inbox_id, status, reason, subject, due_at of events handled with these facts;
-released: subject, whose parked webhooks are due now.
+released: subject, whose parked webhooks are due now. probe: any value, a write without a row.
 """
 
 
@@ -81,8 +83,10 @@ class EventStore:
         group_limit: int = GROUP_LIMIT,
         patience: timedelta = PATIENCE,
     ) -> None:
-        self._writer = GroupCommit(database_url, AppendStatement(), group_limit, patience)
-        self._pool = pool
+        self._writer = GroupCommit(
+            database_url, AppendStatement(), group_limit, patience, pool.drain
+        )
+        self._pool, self.alarms = pool, PostgresAlarms(pool)
 
     async def start(self) -> None:
         """Open the writer. Raises psycopg.OperationalError if the database cannot be reached."""
@@ -102,9 +106,20 @@ class EventStore:
         """
         return await self._writer.submit(_encode(facts, rows or {}))
 
-    async def load(self, ids: Collection[UUID]) -> dict[UUID, list[RecordedFact]]:
-        """Load whole streams by id, by one query; a stream that does not exist has no key."""
-        recorded = await self._recorded(SQL["load"], list(ids))
+    @property
+    def health(self) -> WriterHealth:
+        return self._writer.health
+
+    async def probe(self) -> None:
+        """Write nothing, in the way of an append: fails as one would fail. Raises Unavailable."""
+        await self.append([], {"probe": [True]})
+
+    async def load(
+        self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
+    ) -> dict[UUID, list[RecordedFact]]:
+        """Load streams by id, each from a version on, by one query; a stream without such facts has
+        no key."""
+        recorded = await self._recorded(SQL["load"], list(ids), [since(stream) for stream in ids])
         return {
             stream: list(facts) for stream, facts in groupby(recorded, attrgetter("originator_id"))
         }

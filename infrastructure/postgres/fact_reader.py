@@ -1,12 +1,17 @@
 """Decoded facts: of one stream, of several streams, and the feed of all."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
+import orjson
+
+from domain.errors import NewerRelease
 from domain.fact import Fact
 from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import FactCodec
 from projections.audit_trail.entries import PositionedFact
+from projections.unknown_fact import UnknownFact
 
 
 class FactReader:
@@ -29,14 +34,30 @@ class FactReader:
         """Return the facts after a position, in order."""
         return self._decoded(await self._store.feed(after, limit))
 
-    async def newest(self) -> Fact | None:
-        """Return the last fact of the ledger; None when the ledger is empty."""
-        decoded = await self.feed(max(0, await self._store.head() - 1), 1)
-        return decoded[0].fact if decoded else None
+    async def last(self, count: int) -> list[Fact]:
+        """Return the last facts of the ledger, oldest first; fewer when it has fewer."""
+        after = max(0, await self._store.head() - count)
+        return [positioned.fact for positioned in await self.feed(after, count)]
 
     async def head(self) -> int:
         """Return the position of the newest fact; 0 when the ledger is empty."""
         return await self._store.head()
 
     def _decoded(self, recorded: Sequence[RecordedFact]) -> list[PositionedFact]:
-        return [PositionedFact(one.position, one.topic, self._codec.fact(one)) for one in recorded]
+        return [PositionedFact(one.position, one.topic, self._fact(one)) for one in recorded]
+
+    def _fact(self, recorded: RecordedFact) -> Fact:
+        """Decode a fact; one of a newer release is returned as it is stored."""
+        try:
+            return self._codec.fact(recorded)
+        except NewerRelease:
+            content = orjson.loads(recorded.state)
+            at = content.pop("timestamp")
+            content.pop("originator_topic", None)
+            return UnknownFact(
+                originator_id=recorded.originator_id,
+                originator_version=recorded.originator_version,
+                timestamp=datetime.fromisoformat(at["_data_"]),
+                topic=recorded.topic,
+                content=content,
+            )

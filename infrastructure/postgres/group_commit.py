@@ -7,13 +7,18 @@ Promises to every caller of `submit`:
 - no caller fails for the mistake of another: items that the error names fail alone, and any other
   culprit is found by halving the group;
 - cancelling the caller withdraws nothing: a submitted item is stored;
-- a connection lost in COMMIT leads to no guess: `recall` finds out whether the group is stored.
+- a connection lost in COMMIT leads to no guess: `recall` finds out whether the group is stored;
+- giving up sends no cancel: PostgreSQL takes a cancel, while a commit waits for a synchronous
+  standby, as leave to commit without it.
 """
 
 import asyncio
 import logging
+import os
+import socket
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -22,7 +27,8 @@ from typing import Generic, Protocol, TypeVar
 import psycopg
 
 from domain.errors import Unavailable
-from infrastructure.postgres.connections import Connection, connect
+from infrastructure.postgres.connections import DEMOTED, Connection, connect
+from infrastructure.postgres.writer_health import WriterHealth, sentence_of
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -32,6 +38,8 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 QUEUE_LIMIT = 10_000
 PATIENCE = timedelta(seconds=15)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+LONGEST_REFUSAL = 3.0
+"""Seconds for which a server that refuses every write is not asked again."""
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +88,12 @@ class Waiting(Generic[Item, Answer]):
 @dataclass(slots=True)
 class GroupPart(Generic[Item, Answer]):
     """A part of a group; `in_doubt` while a lost connection may have stored it, `resent` if it was
-    once in doubt."""
+    once in doubt, `reconnected` if a server has refused it with every other write."""
 
     waiting: Sequence[Waiting[Item, Answer]]
     in_doubt: bool = False
     resent: bool = False
+    reconnected: bool = False
 
     @property
     def items(self) -> list[Item]:
@@ -117,8 +126,10 @@ class GroupCommit(Generic[Item, Answer]):
         statement: GroupStatement[Item, Answer],
         limit: int,
         patience: timedelta = PATIENCE,
+        on_read_only: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Set `limit`, the items per group.
+        """Set `limit`, the items per group. `on_read_only` is called when the server takes no
+        writes.
 
         Taking all waiting items is the slowest choice: every caller then moves in one wave, and
         this process and PostgreSQL take turns instead of overlapping.
@@ -130,6 +141,9 @@ class GroupCommit(Generic[Item, Answer]):
         self._wake = asyncio.Event()
         self._closing = False
         self._connection: Connection | None = None
+        self._on_read_only = on_read_only
+        self._refused_until, self._refusal_pause = 0.0, FIRST_PAUSE
+        self.health = WriterHealth()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -194,13 +208,19 @@ class GroupCommit(Generic[Item, Answer]):
         connection = await self._connected(part)
         if connection is None:
             return []
+        loop = asyncio.get_running_loop()
+        giving_up = loop.call_later(self._patience, _hang_up, connection)
         try:
-            async with asyncio.timeout(self._patience):
-                answers = await self._ask(connection, part)
+            answers = await self._ask(connection, part)
         except Exception as error:
-            if isinstance(error, TimeoutError) or not await _alive(connection):
+            giving_up.cancel()
+            if not await _alive(connection):
                 return await self._lost(error, part)
             return await self._explain(connection, error, part)
+        finally:
+            giving_up.cancel()
+        self._refusal_pause = FIRST_PAUSE
+        self.health.succeeded()
         if answers is None:
             return [GroupPart(part.waiting, resent=True)]
         for waiting, answer in zip(part.waiting, answers, strict=True):
@@ -223,7 +243,8 @@ class GroupCommit(Generic[Item, Answer]):
         """
         await self._disconnect()
         if part.until <= monotonic():
-            part.fail(Unavailable(_one_line(error), in_doubt=True))
+            self.health.failed(error)
+            part.fail(Unavailable(sentence_of(error), in_doubt=True))
             return []
         return [GroupPart(part.waiting, in_doubt=True, resent=True)]
 
@@ -234,8 +255,7 @@ class GroupCommit(Generic[Item, Answer]):
         again."""
         if isinstance(error, psycopg.Error):
             if is_general(error):
-                part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
-                return []
+                return await self._refused(error, part)
             if blamed := self._statement.blamed(error, part.items):
                 for index, reason in blamed.items():
                     await self._refuse(connection, part.waiting[index], reason, part.resent)
@@ -244,6 +264,25 @@ class GroupCommit(Generic[Item, Answer]):
         if len(part.waiting) > 1:
             return part.halves()
         part.fail(self._statement.refusal(error, part.waiting[0].item))
+        return []
+
+    async def _refused(
+        self, error: psycopg.Error, part: GroupPart[Item, Answer]
+    ) -> Sequence[GroupPart[Item, Answer]]:
+        """Answer a part that the server refuses with every other write.
+
+        Another server may take writes by now, so the session is closed and the part tried once
+        more. Then the server is left alone for a moment, and callers are answered at once.
+        """
+        await self._disconnect()
+        if self._on_read_only is not None:
+            await self._on_read_only()
+        if not part.reconnected:
+            return [GroupPart(part.waiting, resent=part.resent, reconnected=True)]
+        self._refused_until = monotonic() + self._refusal_pause
+        self._refusal_pause = min(2 * self._refusal_pause, LONGEST_REFUSAL)
+        self.health.failed(error)
+        part.fail(Unavailable(sentence_of(error), in_doubt=part.resent))
         return []
 
     async def _refuse(
@@ -269,10 +308,13 @@ class GroupCommit(Generic[Item, Answer]):
         callers have an error."""
         pause = FIRST_PAUSE
         while self._connection is None:
+            if monotonic() < self._refused_until and not part.in_doubt:
+                part.fail(Unavailable(self.health.failure or "", in_doubt=part.resent))
+                return None
             try:
                 self._connection = await connect(self._url)
             except Exception as error:
-                log.warning("no connection to the database: %s", _one_line(error))
+                log.warning("no connection to the database: %s", sentence_of(error))
                 self._fail_expired(part, error)
                 if all(each.answer.done() for each in part.waiting):
                     return None
@@ -283,9 +325,10 @@ class GroupCommit(Generic[Item, Answer]):
     def _fail_expired(self, part: GroupPart[Item, Answer], error: Exception) -> None:
         now = monotonic()
         if part.until <= now:
-            part.fail(Unavailable(_one_line(error), in_doubt=part.resent))
+            self.health.failed(error)
+            part.fail(Unavailable(sentence_of(error), in_doubt=part.resent))
         while self._queue and self._queue[0].until <= now:
-            self._queue.popleft().fail(Unavailable(_one_line(error)))
+            self._queue.popleft().fail(Unavailable(sentence_of(error)))
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -295,9 +338,19 @@ class GroupCommit(Generic[Item, Answer]):
 
 def is_general(error: psycopg.Error) -> bool:
     """Return True if the database refuses everything: no resources (53), being stopped (57), a
-    broken disk (58), read only."""
+    broken disk (58), read only, a role without the right to write."""
     state = error.sqlstate or ""
-    return state[:2] in {"53", "57", "58"} or state == "25006"
+    return state[:2] in {"53", "57", "58"} or state in {DEMOTED, "42501"}
+
+
+def _hang_up(connection: Connection) -> None:
+    """End the waiting for an answer, without a cancel: the statement fails as if the connection
+    were lost."""
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as ours,
+    ):
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 async def _alive(connection: Connection) -> bool:
@@ -308,7 +361,3 @@ async def _alive(connection: Connection) -> bool:
     except Exception:
         return False
     return True
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,9 +1,10 @@
 """Webhook inbox: a received event is stored before it is answered, and its row is the job that
 handles it.
 
-Statuses: stored → done | ignored | parked | dead; parked → the same. `done` is written with the
-facts that the event caused (`EventStore.append`, rows `webhook_inbox`), every other status here.
-Closed rows stay as they are.
+Statuses: stored → done | ignored | parked | dead; parked → the same; all but done → discarded by a
+person. `done` and `discarded` are written with their facts (`EventStore.append`, rows
+`webhook_inbox`), every other status here. Closed rows stay as they are, but their bodies may be
+emptied (`redact`).
 """
 
 from base64 import b64encode
@@ -25,6 +26,8 @@ from infrastructure.postgres.connections import (
 )
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
+from infrastructure.postgres.texts import storable
+from infrastructure.postgres.writer_health import WriterHealth
 
 GROUP_LIMIT = 32
 SQL = queries("inbox")
@@ -99,7 +102,7 @@ class PostgresInbox:
         group_limit: int = GROUP_LIMIT,
         patience: timedelta = PATIENCE,
     ) -> None:
-        self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience)
+        self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience, pool.drain)
         self._pool = pool
 
     async def start(self) -> None:
@@ -129,6 +132,10 @@ class PostgresInbox:
             ReceivedWebhook(provider, event_id, event_type, body, received_at, source)
         )
 
+    @property
+    def health(self) -> WriterHealth:
+        return self._intake.health
+
     async def claim(self, holder: str, limit: int, lease: timedelta) -> WebhookClaim:
         """Lease up to `limit` due events, the longest due first; no two holders get the same event.
 
@@ -154,20 +161,26 @@ class PostgresInbox:
         Without `due_at` the event waits for the release alone. A subject that came after the claim
         counts as released.
         """
-        values = {"inbox_id": inbox_id, "subject": subject, "due_at": due_at, "reason": reason}
+        values = {
+            "inbox_id": inbox_id,
+            "subject": storable(subject),
+            "due_at": due_at,
+            "reason": storable(reason),
+        }
         await execute(self._pool, SQL["park"], values)
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         """Close events that do not concern this ledger; `reasons` is by inbox_id."""
         if reasons:
-            await execute(
-                self._pool, SQL["ignore"], {"ids": list(reasons), "reasons": list(reasons.values())}
-            )
+            texts = [storable(reason) for reason in reasons.values()]
+            await execute(self._pool, SQL["ignore"], {"ids": list(reasons), "reasons": texts})
 
     async def bury(self, inbox_id: int, reason: str) -> None:
         """Give up on an event; a person may `replay` it."""
         await execute(
-            self._pool, SQL["close"], {"inbox_id": inbox_id, "status": "dead", "reason": reason}
+            self._pool,
+            SQL["close"],
+            {"inbox_id": inbox_id, "status": "dead", "reason": storable(reason)},
         )
 
     async def retry_later(
@@ -175,14 +188,28 @@ class PostgresInbox:
     ) -> None:
         """Retry an event at `due_at`. Not `counted` when the event did not cause the failure, as in
         a database outage."""
-        values = {"inbox_id": inbox_id, "due_at": due_at, "reason": reason, "counted": counted}
+        values = {
+            "inbox_id": inbox_id,
+            "due_at": due_at,
+            "reason": storable(reason),
+            "counted": counted,
+        }
         await execute(self._pool, SQL["retry_later"], values)
 
     async def replay(self, inbox_id: int) -> bool:
-        """Have an event handled again from the start, in any status; False if there is no such row
-        or its lease runs."""
+        """Have an event handled again from the start, in any status; False if there is no such row,
+        its body was emptied, or its lease runs."""
         row = await fetch_one(self._pool, SQL["replay"], (inbox_id,))
         return row is not None and row[0] > 0
+
+    async def redact(self, retention: timedelta, limit: int) -> int:
+        """Empty the bodies of up to `limit` events that were closed longer ago than `retention`;
+        return how many."""
+        return await execute(self._pool, SQL["redact"], {"retention": retention, "limit": limit})
+
+    async def one(self, inbox_id: int) -> InboxRow | None:
+        """Return one row; None if there is no such row."""
+        return next(iter(await fetch_rows(self._pool, InboxRow, SQL["one"], (inbox_id,))), None)
 
     async def newest(self, status: str | None = None, limit: int = 50) -> list[InboxRow]:
         """List the newest rows, of one status or of all."""

@@ -12,13 +12,20 @@ from eventsourcing.persistence import (
     StoredEvent,
     UUIDAsHex,
 )
+from eventsourcing.utils import TopicError
 
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
+from domain.errors import NewerRelease
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
+from infrastructure.postgres.stream_cache import StreamCache
+from infrastructure.postgres.texts import storable
 from projections.registry import FoldedStream, Rows
 
 NO_EXTRAS = CommitExtras()
+NEWER_RELEASE, LEDGER = "newer_release", "ledger"
+"""Kind and subject of the alarm about facts of a newer release. A start of a process clears it; the
+next fact that the release does not know raises it again."""
 
 
 def new_mapper() -> Mapper[UUID]:
@@ -41,13 +48,17 @@ class FactCodec:
         return StoredFact(fact.originator_id, event.originator_version, event.topic, event.state)
 
     def fact(self, recorded: RecordedFact) -> Fact:
+        """Decode a stored fact. Raises NewerRelease."""
         event = StoredEvent(
             originator_id=recorded.originator_id,
             originator_version=recorded.originator_version,
             topic=recorded.topic,
             state=recorded.state,
         )
-        fact = self._mapper.to_domain_event(event)
+        try:
+            fact = self._mapper.to_domain_event(event)
+        except TopicError:
+            raise NewerRelease(recorded.topic) from None
         assert isinstance(fact, Fact), (
             f"{recorded.topic} at position {recorded.position} is no fact of this ledger"
         )
@@ -58,19 +69,42 @@ class PostgresEventLog:
     """The port `EventLog` on the event store."""
 
     def __init__(self, store: EventStore) -> None:
-        self._store, self._codec = store, FactCodec()
+        self._store, self._codec, self._cache = store, FactCodec(), StreamCache()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
-        """Load these streams, and the rows they fold to."""
-        recorded = await self._store.load(ids) if ids else {}
-        facts = {
-            stream: [self._codec.fact(one) for one in several]
-            for stream, several in recorded.items()
-        }
-        streams = {stream: replayed(several) for stream, several in facts.items()}
-        return UnitOfWork(
-            streams, {stream: FoldedStream.of(several) for stream, several in facts.items()}
-        )
+        """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""
+        recorded = await self._store.load(ids, self._cache.version) if ids else {}
+        changed = [stream for stream in ids if not self._continues(stream, recorded)]
+        if changed:  # facts were taken away since, or these streams are new
+            recorded |= await self._store.load(changed)
+        streams: dict[UUID, Stream] = {}
+        folded: dict[UUID, FoldedStream] = {}
+        try:
+            for stream_id, several in recorded.items():
+                streams[stream_id], folded[stream_id] = self._state(stream_id, several)
+        except NewerRelease as newer:
+            await self._store.alarms.raise_alarm(NEWER_RELEASE, LEDGER, str(newer))
+            raise
+        return UnitOfWork(streams, folded)
+
+    def _continues(self, stream_id: UUID, recorded: Mapping[UUID, Sequence[RecordedFact]]) -> bool:
+        """Return whether the loaded facts are the whole stream, or continue the known state."""
+        if self._cache.version(stream_id) == 1:
+            return True
+        return self._cache.state_before(stream_id, recorded.get(stream_id, ())) is not None
+
+    def _state(
+        self, stream_id: UUID, recorded: Sequence[RecordedFact]
+    ) -> tuple[Stream, FoldedStream]:
+        known = self._cache.state_before(stream_id, recorded)
+        new = recorded if known is None else recorded[1:]
+        facts = [self._codec.fact(one) for one in new]
+        stream = replayed(facts, known.stream.copied() if known is not None else None)
+        before = known.folded if known is not None else FoldedStream()
+        folded = before.continued(facts)
+        if new:
+            self._cache.keep(stream, folded, new[-1])
+        return stream, folded
 
     async def append(self, uow: UnitOfWork, extras: CommitExtras = NO_EXTRAS) -> None:
         """Store facts, rows, alarms and the extras of the command, all or nothing."""
@@ -85,9 +119,8 @@ class PostgresEventLog:
             uow.stored(stream.id, folds[stream.id][0])
 
 
-def replayed(facts: Sequence[Fact]) -> Stream:
-    """Return the aggregate after these facts, the first of which opens it."""
-    stream: Stream | None = None
+def replayed(facts: Sequence[Fact], stream: Stream | None = None) -> Stream:
+    """Return the aggregate after these facts; without an aggregate the first of them opens it."""
     for fact in facts:
         stream = fact.mutate(stream)
     assert stream is not None
@@ -102,9 +135,10 @@ def _tables(changed: Collection[Rows], extras: CommitExtras) -> dict[str, list[o
     if extras.inbox is not None:
         tables["webhook_inbox"] = [_marked(extras.inbox)]
     if extras.released:
-        tables["released"] = [{"subject": subject} for subject in extras.released]
+        tables["released"] = [{"subject": storable(subject)} for subject in extras.released]
     return tables
 
 
 def _marked(mark: InboxMark) -> Mapping[str, object]:
-    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": mark.reason}
+    reason = storable(mark.reason) if mark.reason is not None else None
+    return {"inbox_id": mark.inbox_id, "status": mark.status, "reason": reason}

@@ -10,13 +10,17 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 
+import psycopg
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.postgres.connections import Connection, connect
+from infrastructure.postgres.server_checks import is_read_only
 
 Wake = Callable[[], object]
 
-PROBE_INTERVAL = timedelta(seconds=15)
+PROBE_INTERVAL = timedelta(seconds=5)
+LONGEST_PROBE = 10.0
+"""Seconds after which a connection without an answer counts as lost."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 log = logging.getLogger(__name__)
@@ -70,12 +74,13 @@ class Listener:
         """Pass on the notifications of one probe interval. Raises when the connection is lost."""
         async for notification in connection.notifies(timeout=self._probe):
             self._wake(notification.channel)
-        async with asyncio.timeout(self._probe):
-            await connection.execute("select 1")
+        async with asyncio.timeout(LONGEST_PROBE):
+            await _require_writable(connection)
 
     async def _listening(self) -> Connection:
         connection = await connect(self._url)
         try:
+            await _require_writable(connection)
             for channel in self._wakes:
                 await connection.execute(SQL("listen {}").format(Identifier(channel)))
         except BaseException:
@@ -98,3 +103,16 @@ class Listener:
                 wake()
             except Exception:
                 log.exception("a listener of %s failed", channel)
+
+
+class ReadOnlyServer(psycopg.OperationalError):
+    """The server takes no writes, so it sends no notifications: after a fail-over, the news are at
+    another server."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is read only")
+
+
+async def _require_writable(connection: Connection) -> None:
+    if await is_read_only(connection):
+        raise ReadOnlyServer

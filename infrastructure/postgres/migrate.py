@@ -9,28 +9,37 @@ its sha256. The errors are in `migration_files`.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
 
+from infrastructure.postgres.connections import conninfo, session_settings
 from infrastructure.postgres.migration_files import (
     DIRECTORY,
+    DestructionRefused,
     DevelopmentDatabase,
     Direction,
     EditedMigration,
     Migration,
     MigrationFailed,
+    SchemaBehind,
     UnknownVersion,
     read_migrations,
 )
+from infrastructure.postgres.rights import MissingRight
 
 RECORD = Path(__file__).with_name("ledger_migrations.sql")
 DEVELOPMENT_SHA256 = "5f737056cc2caaffefc849d43ddf579b37503c9c8c706100c09c5b1a5e5c608e"
 """The sha256 of 0001_events.up.sql in every development version before the first release."""
+
+NO_LIMIT = timedelta(0)
+WITHOUT_CONTENT = ("breaker", "ledger_migrations")
+"""Tables whose rows the migrations themselves make."""
 
 Connection = psycopg.Connection[TupleRow]
 OnNotice = Callable[[str], None]
@@ -72,16 +81,24 @@ def up(
 
 
 def down(
-    url: str, to: int, *, directory: Path = DIRECTORY, on_notice: OnNotice = log.info
+    url: str,
+    to: int,
+    *,
+    destroy: str | None = None,
+    directory: Path = DIRECTORY,
+    on_notice: OnNotice = log.info,
 ) -> list[Migration]:
     """Revert every version above `to` (0: all), newest first, and return those that this call
     reverted.
 
-    Raises MigrationError.
+    `destroy` names the database whose rows may be lost. Raises MigrationError.
     """
     migrations = read_migrations(directory)
     target = _known(to, migrations)
     with _connected(url, on_notice) as connection:
+        lost, live = _rehearsed_loss(connection, migrations, target)
+        if lost and (live or destroy != connection.info.dbname):
+            raise DestructionRefused(lost, connection.info.dbname, live=live)
         return list(iter(lambda: _step_down(connection, migrations, target), None))
 
 
@@ -96,6 +113,48 @@ def status(url: str, *, directory: Path = DIRECTORY) -> list[SchemaStatus]:
     ]
 
 
+def require_newest(url: str, *, directory: Path = DIRECTORY) -> None:
+    """Compare the database's version with the files, and change nothing. Raises MigrationError."""
+    migrations = read_migrations(directory)
+    with _connected(url, log.info) as connection:
+        applied = _checked(_applied(connection), migrations)
+    if (version := max(applied, default=0)) < len(migrations):
+        raise SchemaBehind(version, len(migrations))
+
+
+def _rehearsed_loss(
+    connection: Connection, migrations: Sequence[Migration], target: int
+) -> tuple[list[str], bool]:
+    """Revert in a transaction that is rolled back; return the tables with rows that are gone, and
+    whether the database is bound to live mode."""
+    with connection.transaction(force_rollback=True):
+        applied = _applied_and_locked(connection, migrations)
+        live = (
+            connection.execute("SELECT to_regclass('ledger_binding')").fetchone() != (None,)
+            and connection.execute("SELECT FROM ledger_binding WHERE mode = 'live'").fetchone()
+            is not None
+        )
+        filled = {table for table in _tables(connection) if _has_rows(connection, table)}
+        for migration in reversed(migrations):
+            if migration.version > target and migration.version in applied:
+                _run(connection, migration, "down")
+        return sorted(filled - _tables(connection)), live
+
+
+def _tables(connection: Connection) -> set[str]:
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname <> ALL (%s)"
+        " AND relnamespace = current_schema()::regnamespace",
+        (list(WITHOUT_CONTENT),),
+    )
+    return {name for (name,) in rows}
+
+
+def _has_rows(connection: Connection, table: str) -> bool:
+    query = SQL("SELECT FROM {} LIMIT 1").format(Identifier(table))
+    return connection.execute(query).fetchone() is not None
+
+
 def _known(version: int, migrations: Sequence[Migration]) -> int:
     if not 0 <= version <= len(migrations):
         raise UnknownVersion(
@@ -106,7 +165,8 @@ def _known(version: int, migrations: Sequence[Migration]) -> int:
 
 @contextmanager
 def _connected(url: str, on_notice: OnNotice) -> Iterator[Connection]:
-    with psycopg.connect(url, autocommit=True, client_encoding="utf8") as connection:
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        connection.execute(session_settings(NO_LIMIT))  # a migration may take long
         # under a stricter level, the snapshot taken before the wait for the lock would hide what
         # the winner applied
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
@@ -152,8 +212,14 @@ def _applied_and_locked(
     transaction."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('ledger_migrations', 0))")
     if not _has_record(connection):
-        connection.execute(RECORD.read_bytes())
-    applied = _applied(connection)
+        _create_record(connection)
+    return _checked(_applied(connection), migrations)
+
+
+def _checked(
+    applied: Mapping[int, AppliedMigration], migrations: Sequence[Migration]
+) -> Mapping[int, AppliedMigration]:
+    """Return the applied migrations if they are those of the files."""
     if 1 in applied and applied[1].sha256 == DEVELOPMENT_SHA256:
         raise DevelopmentDatabase([f"{version:04}_{one.name}" for version, one in applied.items()])
     if beyond := applied.keys() - {migration.version for migration in migrations}:
@@ -165,6 +231,22 @@ def _applied_and_locked(
         if migration.version in applied and applied[migration.version].sha256 != migration.sha256:
             raise EditedMigration(migration)
     return applied
+
+
+def _create_record(connection: Connection) -> None:
+    try:
+        connection.execute(RECORD.read_bytes())
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _not_the_owner(connection) from error
+
+
+def _not_the_owner(connection: Connection) -> MissingRight:
+    return MissingRight(
+        connection.info.user,
+        "CREATE",
+        "the ledger's schema and tables",
+        "run `transfer-ledger migrate up` as the owner of the database",
+    )
 
 
 def _applied(connection: Connection) -> dict[int, AppliedMigration]:
@@ -184,6 +266,8 @@ def _run(connection: Connection, migration: Migration, direction: Direction) -> 
     sql = migration.up if direction == "up" else migration.down
     try:
         connection.execute(sql)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _not_the_owner(connection) from error
     except psycopg.Error as error:
         raise MigrationFailed(migration, direction, _where(error, sql)) from error
     if connection.info.transaction_status != TransactionStatus.INTRANS:

@@ -3,6 +3,8 @@
 MigrationError
 ├── InvalidMigrations      the files are not pairs numbered 1, 2, 3, …
 ├── UnknownVersion         no file describes the wanted version, or the database's
+├── SchemaBehind           the database has an older schema than this release
+├── DestructionRefused     tables with rows would be dropped
 ├── DevelopmentDatabase    the database has the migrations of an unreleased development version
 ├── EditedMigration        an applied file was changed
 └── MigrationFailed        PostgreSQL refused the SQL of a file
@@ -30,6 +32,32 @@ class InvalidMigrations(MigrationError):
 
 class UnknownVersion(MigrationError):
     """No file describes the version that the caller asks for, or that the database has."""
+
+
+class SchemaBehind(MigrationError):
+    """The database has an older schema than this release. A command that only uses the schema does
+    not change it."""
+
+    def __init__(self, version: int, newest: int) -> None:
+        super().__init__(
+            f"The database's schema is at version {version}, this release needs version {newest}; "
+            "run `transfer-ledger migrate up` as the owner of the database."
+        )
+
+
+class DestructionRefused(MigrationError):
+    """Tables with rows would be dropped."""
+
+    def __init__(self, tables: Sequence[str], database: str, *, live: bool) -> None:
+        remedy = (
+            "the database is bound to live mode, so its tables are never dropped; restore a backup "
+            "into a new database instead"
+            if live
+            else f"make a backup, and add --destroy {database} if all of it is to be lost"
+        )
+        super().__init__(
+            f"migrate down would drop tables that have rows ({', '.join(tables)}); {remedy}."
+        )
 
 
 class DevelopmentDatabase(MigrationError):

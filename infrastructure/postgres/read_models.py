@@ -10,6 +10,7 @@ from domain.refund.state import Part
 from infrastructure.postgres.connections import Pool, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
 from projections.balances import SellerBalance
+from projections.disputes import DisputeRow
 from projections.orders import OrderRow
 from projections.pauses import PauseRow
 from projections.payouts import PayoutRow
@@ -80,25 +81,35 @@ class ReadModels:
         refund = next(
             iter(await fetch_rows(self._pool, RefundRow, SQL["refund"], {"name": name})), None
         )
-        if refund is None:
-            return None
-        return refund._replace(allocation=await self._with_statuses(refund))
+        return (await self._with_statuses([refund]))[0] if refund is not None else None
 
-    async def _with_statuses(self, refund: RefundRow) -> list[Part]:
+    async def dispute(self, dispute_id: str) -> DisputeRow | None:
+        """Return one dispute by the provider's id."""
+        found = await fetch_rows(self._pool, DisputeRow, SQL["dispute"], (dispute_id,))
+        return next(iter(found), None)
+
+    async def refunds_of(self, order_id: str) -> list[RefundRow]:
+        """List an order's refunds, oldest first; their allocations have the present status of each
+        part."""
+        refunds = await fetch_rows(self._pool, RefundRow, SQL["refunds_of"], (order_id,))
+        return await self._with_statuses(refunds) if refunds else []
+
+    async def _with_statuses(self, refunds: Sequence[RefundRow]) -> list[RefundRow]:
+        """Return refunds of one order with the present status of each part."""
         ids = [
             UUID(part["reversal_id"])
+            for refund in refunds
             for part in refund.allocation
             if part["reversal_id"] is not None
         ]
         statuses = {str(key): status for key, status in await self._pairs("reversal_statuses", ids)}
-        sales = dict(await self._pairs("sale_statuses", refund.order_id))
-        return [part_now(refund, part, statuses, sales) for part in refund.allocation]
-
-    async def names_of(self, order_id: str) -> tuple[list[UUID], list[str]]:
-        """Return the ids of an order's transfers and of its refunds, oldest first."""
-        transfers = await fetch_all(self._pool, SQL["transfers_of"], (order_id,))
-        refunds = await fetch_all(self._pool, SQL["refunds_of"], (order_id,))
-        return [row[0] for row in transfers], [row[0] for row in refunds]
+        sales = dict(await self._pairs("sale_statuses", refunds[0].order_id))
+        return [
+            refund._replace(
+                allocation=[part_now(refund, part, statuses, sales) for part in refund.allocation]
+            )
+            for refund in refunds
+        ]
 
     async def balances(self, seller_id: str) -> list[SellerBalance]:
         """Return one balance for each currency in which the seller has transfers."""

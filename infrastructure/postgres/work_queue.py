@@ -55,7 +55,7 @@ def _of_table(query: str) -> Mapping[WorkTable, bytes]:
 
 CLAIM = _of_kind("claim", "claim_refunds", "claim_orders")
 NEXT_DUE = _of_kind("next_due", "next_due_refund", "next_due_order")
-RENEW, RELEASE = _of_table("renew"), _of_table("release")
+HOLD, RENEW, RELEASE = _of_table("hold"), _of_table("renew"), _of_table("release")
 
 
 class PostgresWorkQueue:
@@ -86,6 +86,11 @@ class PostgresWorkQueue:
         ids, now, last = row
         self._after[kind] = last or self._after[kind]
         return ClaimedWork(ids, now)
+
+    async def hold(self, holder: str, ids: Collection[UUID], lease: timedelta) -> None:
+        """Lease these rows, due or not, except those that another holder has."""
+        values = {"holder": holder, "ids": list(ids), "lease": lease}
+        await execute(self._pool, HOLD[self._table], values)
 
     async def renew(self, holder: str, ids: Collection[UUID], lease: timedelta) -> set[UUID]:
         """Prolong leases and return those that this holder still has. The caller must stop working

@@ -6,6 +6,7 @@ Stripe then checks the transfer itself.
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from domain.currency import whole_from_stripe
 from domain.provider_call.outcome import Failure, LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.stripe_objects import ChargeAtStripe
 from infrastructure.redaction import clean
@@ -70,10 +71,11 @@ async def _with_line(
 
 
 def _money(resource: object) -> tuple[int, str] | None:
-    """Return the amount that was taken, or, before that, the whole amount, and the currency; None
-    if Stripe does not show them."""
+    """Return the amount that was taken, or, before that, the whole amount, as the ledger counts,
+    and the currency; None if Stripe does not show them."""
     if not isinstance(resource, Mapping) or not isinstance(resource.get("currency"), str):
         return None
     shown = (resource.get(name) for name in ("amount_captured", "amount_received", "amount"))
     amounts = [amount for amount in shown if type(amount) is int and amount > 0]
-    return (amounts[0], clean(str(resource["currency"])).upper()) if amounts else None
+    currency = clean(str(resource["currency"])).upper()
+    return (whole_from_stripe(currency, amounts[0]), currency) if amounts else None

@@ -2,7 +2,8 @@
 
 Stripe has no error code for a transfer that is already reversed, only a message. If the message
 changes, the function returns False, the transfer is read anyway, and the worst case is a noisier
-row.
+row. The same holds for a balance of a seller that is too low: with other words the reversal is
+tried a few times, and a person decides.
 """
 
 import re
@@ -15,6 +16,21 @@ _ALREADY_REVERSED = re.compile(
     r"(?:(?:been|is|was|fully|completely|entirely)\s+){0,3}reversed\b",
     re.IGNORECASE,
 )
+
+
+# "Insufficient permissions" or capabilities are no matter of money.
+_NO_FUNDS = re.compile(
+    r"\binsufficient(?!\W+(?:permission|capabilit|privilege|scope|right|access)\w*)\b"
+    r"|\b(?:not|does?n.t|don.t)\s+have\s+(?:sufficient|enough)\b.{0,60}\b(?:funds|balance|money)\b"
+    r"|\bnot\s+enough\b.{0,40}\b(?:funds|balance|money)\b"
+    r"|\b(?:balance|funds)\b.{0,40}\btoo\s+low\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def says_no_funds(message: str) -> bool:
+    """Return whether the message says that a balance is too low."""
+    return _NO_FUNDS.search(message.replace("_", " ")) is not None
 
 
 _SOURCE = re.compile(r"source[ _]?transaction|using this (transaction|charge) as a source", re.I)

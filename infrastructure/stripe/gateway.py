@@ -1,13 +1,15 @@
 """Gateway to Stripe's transfers and reversals through the official SDK."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
 import stripe
 
 from application.gateways import Page
 from application.missed_webhooks.ports import EventsPage
+from domain.currency import to_stripe
 from domain.provider_call.outcome import (
     Failure,
     Hindrance,
@@ -15,7 +17,9 @@ from domain.provider_call.outcome import (
     NotAtStripe,
     NotExecuted,
     Outcome,
+    Pending,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
@@ -26,11 +30,13 @@ from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
 from infrastructure.stripe.reads import PAGE, Cursor, ask, every_item, failure_of, read
 from infrastructure.stripe.response_checks import (
-    REVERSAL,
     TRANSFER,
+    checked_reversal,
     checked_success,
     object_id,
+    our_metadata,
     reversal_at_stripe,
+    text_of,
     transfer_at_stripe,
 )
 from infrastructure.stripe.transfer_list import transfer_page
@@ -45,12 +51,21 @@ if TYPE_CHECKING:
         TransferReversalListParams,
     )
 
+T = TypeVar("T")
+
 LONGEST_KEY = 255
 LONGEST_DESCRIPTION = 5_000
 SERVER_ERROR = 500
 """From this status on, Stripe (or a proxy before it) failed to answer."""
 READINGS = 3
 """Number of times that a transfer is read when reversals arrive in the middle of a read."""
+
+
+class Money(NamedTuple):
+    """An amount as the ledger counts it."""
+
+    amount: int
+    currency: str
 
 
 class StripeGateway:
@@ -117,20 +132,23 @@ class StripeGateway:
         await self.aclose()
 
     async def create(self, body: TransferBody, key: str) -> Outcome:
-        """Create a transfer with the frozen body as it is. Raises ValueError for an unusable key,
-        before sending."""
+        """Create a transfer with the frozen body; only its amount is sent as Stripe counts it.
+        Raises ValueError for an unusable key, before sending."""
         _require_key(key)
 
         async def post() -> Outcome:
+            amount = to_stripe(body["currency"], body["amount"])
             expected = {
                 "object": "transfer",
-                "amount": body["amount"],
+                "amount": amount,
                 "currency": body["currency"].lower(),
                 "destination": body["destination"],
             }
-            params = cast("TransferCreateParams", body)
+            params = cast("TransferCreateParams", {**body, "amount": amount})
             answer = await self._transfers.create_async(params, {"idempotency_key": key})
-            return checked_success(answer, TRANSFER, expected)
+            return _as_asked(
+                checked_success(answer, TRANSFER, expected, body["metadata"]), body["amount"]
+            )
 
         return await _outcome_of(post)
 
@@ -141,9 +159,10 @@ class StripeGateway:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
-    ) -> Outcome:
+        currency: str = "",
+    ) -> ReversalOutcome:
         """Reverse `amount` of a transfer, or all that is left. `reason` becomes Stripe's
-        `description`.
+        `description`. Without `currency`, the amount is sent as it is.
 
         With `amount=None`, a reversal that is already at Stripe (by `reversal_id` in the metadata)
         is the answer, and a fully reversed transfer is a rejection: a repeated call sends no second
@@ -151,23 +170,26 @@ class StripeGateway:
         """
         _require_key(key)
         _require_id(stripe_transfer_id)
-        requested = (
-            await self._amount_left(stripe_transfer_id, metadata) if amount is None else amount
+        money = (
+            await self._money_left(stripe_transfer_id, metadata)
+            if amount is None
+            else Money(amount, currency)
         )
-        if not isinstance(requested, int):
-            return requested
+        if not isinstance(money, Money):
+            return money
 
-        async def post() -> Outcome:
+        async def post() -> ReversalOutcome:
+            at_stripe = to_stripe(money.currency, money.amount)
             expected = {
                 "object": "transfer_reversal",
-                "amount": requested,
+                "amount": at_stripe,
                 "transfer": stripe_transfer_id,
             }
-            params = _reversal_params(requested, reason, metadata)
+            params = _reversal_params(at_stripe, reason, metadata)
             answer = await self._transfers.reversals.create_async(
                 stripe_transfer_id, params, {"idempotency_key": key}
             )
-            return checked_success(answer, REVERSAL, expected)
+            return _as_asked(checked_reversal(answer, expected, metadata), money.amount)
 
         return await _outcome_of(post)
 
@@ -186,8 +208,10 @@ class StripeGateway:
                     f"Stripe was asked for {stripe_transfer_id} and answered with {resource['id']}."
                 )
             transfer = await self._with_reversals(transfer_at_stripe(resource))
-            if sum(reversal.amount for reversal in transfer.reversals) == transfer.amount_reversed:
-                return transfer
+            # whether `amount_reversed` contains pending reversals is Stripe's matter
+            counted, listed = transfer.counted(), sum(one.amount for one in transfer.reversals)
+            if counted.amount_reversed <= transfer.amount_reversed <= listed:
+                return counted
         raise LookUpFailed(
             f"Stripe lists {len(transfer.reversals)} reversals of {stripe_transfer_id} which do "
             "not add up to its "
@@ -199,8 +223,11 @@ class StripeGateway:
     ) -> list[TransferAtStripe]:
         """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
         down to whole seconds."""
-        listed = self._sent_to(destination, since)
-        ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
+        ours = [
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if our_metadata(resource, "transfer_id") == transfer_id
+        ]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:
@@ -213,11 +240,11 @@ class StripeGateway:
         self, destination: str, currency: str, amount: int, since: datetime
     ) -> list[TransferAtStripe]:
         """Return the transfers of that currency and amount."""
-        listed = self._sent_to(destination, since)
         return [
-            transfer
-            async for transfer in listed
-            if (transfer.currency, transfer.amount) == (currency, amount)
+            transfer_at_stripe(resource)
+            async for resource in self._sent_to(destination, since)
+            if resource.get("amount") == to_stripe(currency, amount)
+            and text_of(resource.get("currency")).upper() == currency
         ]
 
     async def page(
@@ -268,10 +295,16 @@ class StripeGateway:
     async def get_object(self, path: str, account: str | None = None) -> Mapping[str, object]:
         """Return any object of the API by its path. Raises ValueError for a text that is no such
         path."""
-        if not path.startswith("/v1/") or not path.isascii() or not path.isprintable():
+        if not path.startswith(("/v1/", "/v2/")) or not path.isascii() or not path.isprintable():
             raise ValueError(f"A path such as /v1/refunds/re_1 is needed, got {path!r}.")
         named = {"stripe_account": account} if account else {}
-        return await read(self._client.raw_request_async("get", path, **named))
+        resource = await ask(self._client.raw_request_async("get", path, **named))
+        match resource:
+            case Rejected(status=404):  # of any code: the v2 API has other codes than the v1 API
+                raise NotAtStripe(resource.message)
+            case Rejected() | NotExecuted() | Unknown():
+                raise failure_of(resource)
+        return resource
 
     async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
         """Return the charge of a payment (port `ChargeReader`)."""
@@ -282,7 +315,9 @@ class StripeGateway:
 
         return await charge_of(payment, get)
 
-    async def _sent_to(self, destination: str, since: datetime) -> AsyncIterator[TransferAtStripe]:
+    async def _sent_to(
+        self, destination: str, since: datetime
+    ) -> AsyncIterator[Mapping[str, object]]:
         window = {"destination": destination, "created": {"gte": int(since.timestamp())}}
 
         async def page(cursor: Cursor) -> object:
@@ -291,7 +326,7 @@ class StripeGateway:
             )
 
         async for resource in every_item(page):
-            yield transfer_at_stripe(resource)
+            yield resource
 
     async def _with_reversals(self, transfer: TransferAtStripe) -> TransferAtStripe:
         async def page(cursor: Cursor) -> object:
@@ -299,14 +334,14 @@ class StripeGateway:
             return await self._transfers.reversals.list_async(transfer.stripe_transfer_id, params)
 
         reversals = [
-            reversal_at_stripe(resource, transfer.stripe_transfer_id)
+            reversal_at_stripe(resource, transfer.stripe_transfer_id, transfer.currency)
             async for resource in every_item(page)
         ]
         return transfer._replace(reversals=tuple(reversals))
 
-    async def _amount_left(
+    async def _money_left(
         self, stripe_transfer_id: str, metadata: dict[str, str] | None
-    ) -> int | Outcome:
+    ) -> Money | ReversalOutcome:
         try:
             transfer = await self.get_transfer(stripe_transfer_id)
         except NotAtStripe as absent:
@@ -315,19 +350,30 @@ class StripeGateway:
             return Unknown("look_up_failed", str(failed))
         our_id = (metadata or {}).get("reversal_id")
         for reversal in transfer.reversals:
-            if our_id and reversal.reversal_id == our_id:
+            if our_id and reversal.reversal_id == our_id and reversal.pending:
+                return Pending(reversal.stripe_reversal_id, reversal.amount)
+            if our_id and reversal.reversal_id == our_id and reversal.taken:
                 return Succeeded(reversal.stripe_reversal_id, reversal.amount, replayed=True)
-        if transfer.reversible <= 0:
+        left = transfer.reversible - transfer.pending
+        if left <= 0:
             return Rejected(
                 400,
                 None,
                 f"Nothing of {stripe_transfer_id} is left to reverse; nothing was sent.",
                 False,
             )
-        return transfer.reversible
+        return Money(left, transfer.currency)
 
 
-async def _outcome_of(post: Callable[[], Awaitable[Outcome]]) -> Outcome:
+Answer = TypeVar("Answer", bound=Succeeded | Pending | Rejected | Unknown)
+
+
+def _as_asked(answer: Answer, amount: int) -> Answer:
+    """Return the answer with the amount as the ledger counts it, which agrees with the request."""
+    return replace(answer, amount=amount) if isinstance(answer, Succeeded | Pending) else answer
+
+
+async def _outcome_of(post: Callable[[], Awaitable[T]]) -> T | Failure:
     # Every exception but a cancellation, which belongs to the caller, becomes an outcome: an
     # exception that escaped would leave a call without outcome, although its money may have moved.
     try:

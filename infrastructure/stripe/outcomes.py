@@ -14,7 +14,11 @@ import stripe
 
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
 from infrastructure.redaction import EXCERPT, clean
-from infrastructure.stripe.error_wording import claim_about_source, says_already_reversed
+from infrastructure.stripe.error_wording import (
+    claim_about_source,
+    says_already_reversed,
+    says_no_funds,
+)
 
 LACKS_CAPABILITY = "insufficient_capabilities_for_transfer"
 """An error of the seller's account, not of our key, although Stripe reports the error as 403 as
@@ -90,6 +94,7 @@ def _outcome_of_answer(error: stripe.StripeError) -> Failure:
             param=answer.param,
             request_id=answer.request_id,
             says_reversed=says_already_reversed(answer.message),
+            says_no_funds=says_no_funds(answer.message),
             says_source=claim_about_source(answer.message),
         )
     return Unknown(

@@ -41,6 +41,11 @@ def verify(
         )
 
 
+def check_form(header: str | None) -> None:
+    """Check that the header could be a signature, before the body is read. Raises BadSignature."""
+    _parsed(header)
+
+
 def sign(body: bytes, secret: str, at: datetime) -> str:
     """Return Stripe's header for this body at that instant."""
     timestamp = str(int(at.timestamp()))

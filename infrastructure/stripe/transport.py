@@ -2,19 +2,32 @@
 
 The SDK's method leaves a response open when its body breaks off, times out or is cancelled (the
 connection then stays in use until a garbage collection), lets those errors escape unwrapped,
-follows redirects, and reads without limit.
+follows redirects, and reads without limit. It also answers a header `Stripe-Notice` with a warning
+inside the call, which ends the call where warnings are errors; here the notice becomes a log line.
 """
 
 import ssl
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import aiohttp
 import stripe
+import structlog
 from stripe import AIOHTTPClient
+
+from infrastructure.redaction import clean
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes. A page of 100 transfers has about 100 kB, and some MB when all metadata has its maximum
 size."""
+NOTICE = "Stripe-Notice"
+MOST_NOTICES = 100
+"""Number of different notices that one process logs."""
+
+log = structlog.get_logger()
 
 
 class Transport(AIOHTTPClient):
@@ -31,6 +44,7 @@ class Transport(AIOHTTPClient):
             timeout=aiohttp.ClientTimeout(total=timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        self._notices: set[str] = set()
         super().__init__(timeout=None, session=self._pool)
 
     async def request_async(
@@ -43,9 +57,19 @@ class Transport(AIOHTTPClient):
             async with self._pool.request(
                 method, url, headers=headers, data=post_data, allow_redirects=False
             ) as response:
-                return await _whole(response.content), response.status, response.headers
+                body = await _whole(response.content)
+                return body, response.status, self._without_notice(response.headers)
         except Exception as error:
             self._handle_request_error(error)
+
+    def _without_notice(self, headers: "CIMultiDictProxy[str]") -> Mapping[str, str]:
+        """Take Stripe's notices off, and log each different one once."""
+        rest = headers.copy()
+        for notice in map(clean, rest.popall(NOTICE, [])):
+            if notice not in self._notices and len(self._notices) < MOST_NOTICES:
+                self._notices.add(notice)
+                log.warning("Stripe sent a notice", notice=notice)
+        return rest
 
     async def close_async(self) -> None:
         await self._pool.close()

@@ -1,7 +1,7 @@
 """The web application: routes, middleware, and the token before `/v1`."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import orjson
@@ -15,14 +15,17 @@ from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
-from infrastructure.settings import Settings, settings_from
+from infrastructure.settings import Settings, require_token_for_real_money, settings_from
 from infrastructure.web.auth import BearerToken
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import RequestMiddleware
 from infrastructure.web.openapi import document
-from infrastructure.web.operation import Backend, endpoint
+from infrastructure.web.operation import ApiOperation, Backend, endpoint
 from infrastructure.web.problems import on_exception, on_http_exception
 from infrastructure.web.routes import OPERATIONS
+
+HEALTH = tuple(op for op in OPERATIONS if op.path in ("/healthz", "/readyz", "/metrics"))
+"""The operations of a process without an API: `worker`."""
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -45,17 +48,23 @@ def create_app(settings: Settings | None = None) -> Starlette:
     return _application(chosen, lifespan)
 
 
-def application_of(service: Service) -> Starlette:
+def application_of(service: Service, operations: Sequence[ApiOperation] = OPERATIONS) -> Starlette:
     """Create the application on a running ledger; the caller starts and drains that ledger."""
-    app = _application(service.settings, None)
+    app = _application(service.settings, None, operations)
     app.state.backend = _backend(app, service)
     return app
 
 
-def _application(settings: Settings, lifespan: Lifespan | None) -> Starlette:
+def _application(
+    settings: Settings,
+    lifespan: Lifespan | None,
+    operations: Sequence[ApiOperation] = OPERATIONS,
+) -> Starlette:
+    if any(op.guarded for op in operations):
+        require_token_for_real_money(settings)
     metrics = Metrics(settings.mode)
     app = Starlette(
-        routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in OPERATIONS],
+        routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in operations],
         middleware=[
             Middleware(RequestMiddleware, settings.mode, metrics),
             Middleware(BearerToken, settings.api_token),

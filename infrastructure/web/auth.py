@@ -2,10 +2,12 @@
 ensures that)."""
 
 import hmac
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from infrastructure.settings import is_loopback
 from infrastructure.web.problems import Problem, answer
 
 GUARDED = "/v1/"
@@ -24,7 +26,7 @@ class BearerToken:
 
     def _objection(self, headers: Headers) -> Problem | None:
         if self._token is None:
-            return _from_another_site(headers)
+            return _from_another_site(headers) or _under_a_foreign_name(headers)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # latin-1, as headers are read: a caller may send characters outside of ASCII
         if scheme.lower() == "bearer" and hmac.compare_digest(
@@ -53,3 +55,26 @@ def _from_another_site(headers: Headers) -> Problem | None:
         "cross_site",
         "A page of another site must not call the ledger; set LEDGER_API_TOKEN and send it.",
     )
+
+
+def _under_a_foreign_name(headers: Headers) -> Problem | None:
+    """Refuse calls under a name that is not this machine's.
+
+    A page can let its own domain resolve to 127.0.0.1 (DNS rebinding); the browser then sends that
+    domain as `Host`, and no `Sec-Fetch-Site`. A name without a dot is no domain of a page.
+    """
+    name = _name_of(headers.get("host", ""))
+    if is_loopback(name) or name.endswith(".localhost") or not set(".:") & set(name):
+        return None
+    return Problem(
+        "unknown_host",
+        f"The call came under the name {name[:64]!r}, and no token is set; call the ledger as "
+        "localhost, or set LEDGER_API_TOKEN and send it.",
+    )
+
+
+def _name_of(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # such as [::1 without its bracket
+        return host

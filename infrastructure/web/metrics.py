@@ -24,6 +24,7 @@ class MetricsSnapshot:
     facts: int = 0
     transfers: Mapping[str, int] = field(default_factory=dict)
     oldest_reversal_seconds: float = 0.0
+    oldest_due_seconds: Mapping[str, float] = field(default_factory=dict)
     inbox: Mapping[str, int] = field(default_factory=dict)
     missed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
@@ -101,6 +102,12 @@ class DatabaseCollector(Collector):
                 "ledger_oldest_pending_reversal_seconds", oldest, value=seen.oldest_reversal_seconds
             )
             yield _by(
+                "ledger_oldest_due_seconds",
+                "Seconds for which the oldest due work has waited unclaimed, by kind of work.",
+                "kind",
+                seen.oldest_due_seconds,
+            )
+            yield _by(
                 "ledger_inbox_events",
                 "Webhooks that are not handled, by status.",
                 "status",
@@ -125,7 +132,9 @@ class DatabaseCollector(Collector):
             )
 
 
-def _by(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+def _by(
+    name: str, documentation: str, label: str, values: Mapping[str, float]
+) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, documentation, labels=[label])
     for value, count in values.items():
         family.add_metric([value], count)

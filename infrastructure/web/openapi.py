@@ -19,12 +19,18 @@ OF_EVERY_CALL = ("internal_error", "not_ready")
 OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
+    "unknown_host",
     "unknown_query_parameter",
     "repeated_query_parameter",
     "database_unavailable",
     "conflict",
 )
-OF_CALLS_WITH_A_BODY = ("incomplete_body", "body_too_slow", "body_too_large")
+OF_CALLS_WITH_A_BODY = (
+    "incomplete_body",
+    "body_too_slow",
+    "body_too_large",
+    "too_many_large_bodies",
+)
 OF_CALLS_WITH_JSON = ("bad_json", "unsupported_media_type", "invalid_request")
 
 REFERENCE = "#/components/schemas/{model}"
@@ -33,6 +39,9 @@ PATH_PARAMETERS: Mapping[str, Json] = {
     "order_id": {"type": "string", "pattern": ID_PATTERN},
     "refund_id": {"type": "string", "pattern": ID_PATTERN},
     "seller_id": {"type": "string", "pattern": ID_PATTERN},
+    "dispute_id": {"type": "string", "pattern": ID_PATTERN},
+    "finding_id": {"type": "string", "pattern": ID_PATTERN},
+    "inbox_id": {"type": "string", "pattern": r"^[0-9]{1,18}$"},
 }
 PROBLEM: Json = {
     "type": "object",

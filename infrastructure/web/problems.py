@@ -12,7 +12,7 @@ import orjson
 import psycopg
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from domain.errors import ConstraintBroken, LedgerError
@@ -44,6 +44,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "livemode_mismatch": ProblemKind(400, "Live and test are mixed"),
     "unauthorized": ProblemKind(401, "A token is needed"),
     "cross_site": ProblemKind(403, "Called from another site"),
+    "unknown_host": ProblemKind(403, "Called under a foreign name"),
     "not_found": ProblemKind(404, "Not found"),
     "webhook_not_configured": ProblemKind(404, "This webhook is not configured"),
     "method_not_allowed": ProblemKind(405, "Method not allowed"),
@@ -56,6 +57,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "nothing_to_retry": ProblemKind(409, "Nothing to retry"),
     "nothing_to_read": ProblemKind(409, "Nothing to read"),
     "nothing_to_resolve": ProblemKind(409, "Nothing to resolve"),
+    "nothing_to_decide": ProblemKind(409, "Nothing to decide"),
     "evidence_differs": ProblemKind(409, "The evidence does not fit"),
     "illegal_transition": ProblemKind(409, "The life cycle forbids it"),
     "psp_not_configured": ProblemKind(409, "No payment provider is configured"),
@@ -68,9 +70,11 @@ KINDS: Mapping[str, ProblemKind] = {
     "internal_error": ProblemKind(500, "A fault of the ledger"),
     "does_not_tie_out": ProblemKind(500, "The statement does not add up"),
     "not_ready": ProblemKind(503, "Not ready"),
+    "too_many_large_bodies": ProblemKind(503, "Too many large bodies at once"),
     "stripe_silent": ProblemKind(503, "Stripe did not answer"),
     "psp_silent": ProblemKind(503, "The payment provider did not answer"),
     "database_unavailable": ProblemKind(503, "The database cannot answer now"),
+    "newer_release": ProblemKind(503, "A newer release is needed"),
     "conflict": ProblemKind(503, "Too many writers at once"),
 }
 
@@ -142,6 +146,9 @@ def problem_of(error: Exception) -> Problem:
                 "database_unavailable",
                 "The database does not answer; nothing was stored, so try again later.",
             )
+        case ClientDisconnect():
+            # the caller has hung up, so the answer reaches no one, and there is nothing to log
+            return Problem("incomplete_body", "The connection ended before the answer.")
         case _:
             return _fault(error)
 

@@ -103,10 +103,12 @@ class OrderIn(Body):
 
 
 class PaidIn(Body):
-    """A payment that succeeded elsewhere."""
+    """A payment that succeeded elsewhere. `amount_received` if more than the order was collected (a
+    surcharge, a tip); for a paid order it corrects the recorded amount."""
 
     payment_id: Id | None = None
     source_transaction: Id | None = None
+    amount_received: Amount | None = None
 
 
 class PartIn(Body):
@@ -155,6 +157,33 @@ class ResolveIn(RetryIn):
     first, or a reference to another record."""
 
     evidence: Line
+
+
+class DecideIn(RetryIn):
+    """Decision about a refund or dispute that was set aside: an `allocation`, whose parts are taken
+    from the sellers, or `dismiss: true`, so that nothing is ever taken.
+
+    `amount`: the part of the order that it counts as, in the order's currency.
+    """
+
+    allocation: Annotated[list[PartIn], Field(max_length=MOST_SHARES)] | None = None
+    dismiss: bool = False
+    amount: Amount | None = None
+
+    @model_validator(mode="after")
+    def _decides_once(self) -> Self:
+        if self.dismiss != (self.allocation is None):
+            raise ValueError("expected either an allocation or dismiss: true")
+        if self.dismiss and self.amount is not None:
+            raise ValueError("amount belongs to an allocation, and dismiss: true takes nothing")
+        _distinct([part.seller_id for part in self.allocation or ()])
+        return self
+
+
+class DestinationIn(RetryIn):
+    """The account at Stripe to which a seller has moved."""
+
+    destination: Id
 
 
 class PauseIn(RetryIn):

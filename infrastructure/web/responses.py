@@ -96,6 +96,61 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute between a buyer and the platform."""
+
+    dispute_id: str
+    provider: str
+    order_id: str
+    amount: int
+    currency: str
+    status: str
+    reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWebhook:
+    """A webhook in the inbox. `body` is the text as received; empty once it was removed after
+    INBOX_RETENTION."""
+
+    inbox_id: int
+    provider: str
+    event_id: str
+    event_type: str
+    received_at: datetime
+    status: str
+    reason: str | None
+    subject: str | None
+    attempts: int
+    due_at: datetime | None
+    handled_at: datetime | None
+    position: int | None
+    source: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class SellerDestination:
+    """A seller's new account. `redirected`: transfers that go to it now; `in_call`: transfers whose
+    open call has its outcome first, so that the call should be repeated."""
+
+    seller_id: str
+    destination: str
+    redirected: int
+    in_call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference from Stripe's books, and the last decision about it."""
+
+    finding_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class Payment:
     """The buyer's payment at the payment provider. The buyer's browser pays with `client_secret`;
     show it to no other party."""
@@ -110,12 +165,14 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order with its shares, transfers and refunds."""
+    """An order with its shares, transfers and refunds. `collected` is the amount that its payment
+    received, over which refunds are divided; null until it is paid."""
 
     order_id: str
     currency: str
     amount: int
     refunded: int
+    collected: int | None
     status: str
     payment_id: str | None
     source_transaction: str | None
@@ -243,6 +300,8 @@ class Alarm:
     subject: str
     detail: str
     raised_at: datetime
+    last_seen_at: datetime
+    count: int
     cleared_at: datetime | None
 
 

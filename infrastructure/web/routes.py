@@ -3,6 +3,7 @@
 from infrastructure.web import requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
+    decisions,
     health,
     operator,
     orders,
@@ -42,6 +43,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Record an order with its shares. A repetition with the same content is answered with 200.",
         {201: responses.Order, 200: responses.Order},
         (
+            "bad_money",
             "content_differs",
             "import_differs",
         ),
@@ -71,7 +73,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Report that the payment succeeded elsewhere: the sellers are paid. A repetition is "
         "harmless.",
         {200: responses.Order},
-        ("not_found", "content_differs", "import_differs"),
+        ("not_found", "content_differs", "import_differs", "refused"),
         body=requests.PaidIn,
     ),
     ApiOperation(
@@ -175,6 +177,62 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "illegal_transition",
         ),
         body=requests.ResolveIn,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/refunds/{refund_id}/decide",
+        decisions.decide_refund,
+        "Decide a refund that was set aside: take parts from the sellers, or dismiss it. A "
+        "repetition is harmless.",
+        {200: responses.Refund},
+        ("not_found", "content_differs", "exceeds_order", "nothing_to_decide", "refused"),
+        body=requests.DecideIn,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/disputes/{dispute_id}/decide",
+        decisions.decide_dispute,
+        "Decide a dispute that was set aside or came back in part: take parts from the sellers, or "
+        "dismiss it. A repetition is harmless.",
+        {200: responses.Dispute},
+        ("not_found", "content_differs", "exceeds_order", "nothing_to_decide", "refused"),
+        body=requests.DecideIn,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/inbox/{inbox_id}",
+        decisions.show_webhook,
+        "Show a stored webhook with its body, and why it waits.",
+        {200: responses.StoredWebhook},
+        ("not_found",),
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/inbox/{inbox_id}/discard",
+        decisions.discard_webhook,
+        "Decide that a stored webhook is not handled. Its alarms end, and the same event later "
+        "counts as a duplicate.",
+        {200: responses.StoredWebhook},
+        ("not_found", "refused"),
+        body=requests.RetryIn,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/findings/{finding_id}/unignore",
+        decisions.unignore_finding,
+        "Take back that a difference from Stripe's books is ignored: reconcile reports it again.",
+        {200: responses.Finding},
+        ("not_found",),
+        body=requests.RetryIn,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/sellers/{seller_id}/destination",
+        decisions.move_seller,
+        "Pay a seller to another account from now on: unsent transfers and later compensations go "
+        "there.",
+        {200: responses.SellerDestination},
+        body=requests.DestinationIn,
     ),
     ApiOperation(
         "GET",

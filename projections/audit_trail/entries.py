@@ -18,8 +18,9 @@ from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from projections.audit_trail.payload import Json, payload
 from projections.registry import sentence
+from projections.unknown_fact import UnknownFact, fact_name
 
-WORKER, API, IMPORT = "worker", "api", "import"
+WORKER, API, IMPORT, UNKNOWN = "worker", "api", "import", "unknown"
 
 
 class Entry(NamedTuple):
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
     payload: dict[str, Json]
     sentence: str
     by: str
-    """Author: `api`, `worker`, `import`, a person, `stripe:<object id>`, or a webhook as
+    """Author: `api`, `worker`, `import`, `unknown`, a person, `stripe:<object id>`, or a webhook as
     `<provider>:<event id>`."""
     key: str | None
     """Idempotency key of the call that the fact begins or ends."""
@@ -85,7 +86,7 @@ def trail(facts_of_order: Sequence[PositionedFact], webhooks: Mapping[int, str])
                 stream_id=fact.originator_id,
                 version=fact.originator_version,
                 at=fact.timestamp,
-                fact=type(fact).__name__,
+                fact=fact_name(fact),
                 payload=payload(fact),
                 sentence=sentence(fact, currency),
                 by=_named_author(fact) or by or _default_author(fact),
@@ -124,6 +125,8 @@ def _default_author(fact: Fact) -> str:
     the API."""
     if isinstance(fact, facts.Imported):
         return IMPORT
+    if isinstance(fact, UnknownFact):
+        return UNKNOWN
     of_worker = (
         AnyTransferFact
         | refund_facts.CallStarted

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from domain.fact import Fact
+from projections.unknown_fact import UnknownFact
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 _OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp"})
@@ -12,6 +13,8 @@ _OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_t
 
 def payload(fact: Fact) -> dict[str, Json]:
     """Return the content of a fact as JSON, without the members that every fact has."""
+    if isinstance(fact, UnknownFact):
+        return {name: _json(value) for name, value in fact.content.items()}
     return {
         f.name: _json(getattr(fact, f.name)) for f in fields(fact) if f.name not in _OF_EVERY_FACT
     }

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain import dispute as facts
 from domain.dispute import AnyDisputeFact
-from projections.sentences.text import aside, money
+from projections.sentences.text import aside, clause, money
 
 
 def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
@@ -53,6 +53,18 @@ def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
                 f"The platform won the dispute, as {fact.source!r} reports; the sellers get "
                 "their shares back "
                 "after Stripe or the PSP returns the money to the platform."
+            )
+        case facts.ReinstatedInPart():
+            kept = ", ".join(money(kept, code) for code, kept in fact.still_withdrawn.items())
+            return (
+                f"Only a part of the money came back, as {fact.source!r} reports: {kept} stay "
+                "withdrawn; an operator decides how much of the order the dispute takes."
+            )
+        case facts.PartDecided():
+            taken = money(fact.amount, currency)
+            return (
+                f"{fact.actor!r} decided that the dispute takes {taken} of the order "
+                f"({clause(fact.reason)}); the sellers get the rest of their shares back."
             )
         case _:
             assert_never(fact)

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from domain.finding import Adopted, AnyFindingFact, Ignored, Noted
+from domain.finding import Adopted, AnyFindingFact, Ignored, IgnoreTakenBack, Noted
 from projections.sentences.text import clause, money
 
 
@@ -24,6 +24,11 @@ def sentence(fact: AnyFindingFact, currency: str | None) -> str:
             return (
                 f"{fact.actor!r} adopts finding {fact.finding_id!r} ({clause(fact.reason)}); "
                 "the ledger now records what Stripe shows."
+            )
+        case IgnoreTakenBack():
+            return (
+                f"{fact.actor!r} ignores finding {fact.finding_id!r} no more "
+                f"({clause(fact.reason)}); `reconcile` reports the difference again."
             )
         case _:
             assert_never(fact)

@@ -34,9 +34,12 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             return f"Refund {fact.refund_id!r} failed; {amount} of the order can be refunded again."
         case order_facts.Paid():
             payment = f" by payment {fact.payment_id!r}" if fact.payment_id else ""
+            received = (
+                "" if fact.amount_received is None else f" {money(fact.amount_received, currency)}"
+            )
             return (
-                f"The buyer paid{payment}, as {fact.source!r} reports; the sellers' transfers "
-                f"are created{_funded(fact)}."
+                f"The buyer paid{received}{payment}, as {fact.source!r} reports; the sellers' "
+                f"transfers are created{_funded(fact)}."
             )
         case order_facts.ConnectorPaymentNamed():
             return (
@@ -65,10 +68,26 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"({clause(fact.detail)}); {_number(fact.unfunded, 'transfer')} that waited for it "
                 "will be paid from the platform's balance."
             )
+        case order_facts.AmountReceived():
+            received = money(fact.amount_received, currency)
+            return (
+                f"The payment received {received}, as {fact.source!r} reports; refunds and "
+                f"disputes are divided over that amount, and {_targets(fact.targets)}."
+            )
+        case order_facts.PaymentNotCounted():
+            received = (
+                "an unknown amount"
+                if fact.amount_received is None
+                else money(fact.amount_received, fact.currency)
+            )
+            return (
+                f"Payment {fact.payment_id!r} is {fact.status!r} and received {received}, as "
+                f"{fact.source!r} reports; no seller is paid by this payment."
+            )
         case PaymentDoubted():
             return (
-                f"Payment {fact.payment_id!r} failed after it succeeded, as {fact.source!r} "
-                f"reports ({clause(fact.detail)}); "
+                f"Payment {fact.payment_id!r} is {fact.status!r} after it succeeded, as "
+                f"{fact.source!r} reports ({clause(fact.detail)}); "
                 f"transfers held until an operator retries or resolves them: {fact.held}, "
                 f"transfers already paid: {fact.sent}."
             )
@@ -116,6 +135,12 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 "any more, and the sellers get "
                 f"their shares of the dispute back; {_targets(fact.targets)}."
             )
+        case order_facts.DisputeReduced():
+            taken = money(fact.counted, currency)
+            return (
+                f"Dispute {fact.dispute_id!r} takes {taken} of the order, as a person decided, "
+                f"instead of {money(fact.before, currency)}; {_targets(fact.targets)}."
+            )
         case order_facts.DisputeSetAside():
             amount = money(fact.amount, fact.currency)
             return (
@@ -123,6 +148,10 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"because {fact.why}; "
                 "an operator has to decide."
             )
+        case order_facts.SetAsideDecided():
+            return _decided(fact, currency)
+        case order_facts.SetAsideEnded():
+            return f"{begin(cause(fact.cause_id))} needs no decision any more, because {fact.why}."
         case order_facts.CompensationOwed():
             amount = money(fact.amount, None)  # in the currency of the transfer
             return (
@@ -137,6 +166,17 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
             )
         case _:
             assert_never(fact)
+
+
+def _decided(fact: order_facts.SetAsideDecided, currency: str | None) -> str:
+    by = f"{fact.actor!r} decided {cause(fact.cause_id)}, because {clause(fact.reason)!r}"
+    if fact.explicit is None:
+        return f"{by}: it is dismissed, and takes nothing from the sellers."
+    parts = ", ".join(
+        f"{money(amount, None)} from {seller!r}" for seller, amount in fact.explicit.items()
+    )
+    takes = f"{parts} (in the currency of each share)" if parts else "nothing from the sellers"
+    return f"{by}: it counts as {money(fact.amount, currency)}, and takes {takes}."
 
 
 def _funded(fact: order_facts.Paid) -> str:

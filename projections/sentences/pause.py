@@ -2,7 +2,15 @@
 
 from typing import assert_never
 
-from domain.pause import EVERYTHING, LOOK_UP_FIRST, AnyPauseFact, Installed, Paused, Resumed
+from domain.pause import (
+    EVERYTHING,
+    LOOK_UP_FIRST,
+    AnyPauseFact,
+    CapabilitiesTold,
+    Installed,
+    Paused,
+    Resumed,
+)
 from projections.sentences.text import clause
 
 _CALLS = {
@@ -45,6 +53,12 @@ def sentence(fact: AnyPauseFact, currency: str | None) -> str:
             return (
                 f"{fact.actor!r} resumes {named(fact.scope)} ({clause(fact.reason)}); due work "
                 "continues."
+            )
+        case CapabilitiesTold():
+            states = ", ".join(f"{name} {state}" for name, state in fact.capabilities.items())
+            return (
+                f"{fact.source!r} tells the capabilities of account {fact.account!r} ({states}); "
+                "they count for the next events about it, because our key may not read it."
             )
         case _:
             assert_never(fact)

@@ -9,6 +9,7 @@ from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from projections.sentences import resolution
 from projections.sentences.text import aside, at, begin, cause, clause, money
 
 _UNTIL: dict[str, str] = {
@@ -17,6 +18,7 @@ _UNTIL: dict[str, str] = {
     WaitingFor.OPERATOR: "until an operator retries the transfer",
     WaitingFor.FUNDS: "until the balance is sufficient",
     "payment": "until an operator has checked the payment, and retries or resolves the transfer",
+    WaitingFor.STRIPE: "until Stripe has decided",
     WaitingFor.ACCOUNT: "until the seller's account is ready and an operator retries",
 }
 _NEXT = {
@@ -77,6 +79,14 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             )
         case facts.EvidenceHeld():
             return _evidence(fact, currency)
+        case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
+            return resolution.sentence(fact, currency)
+        case facts.Redirected():
+            return (
+                f"{fact.actor!r} moves the seller from account {fact.former!r} to "
+                f"{fact.destination!r}, because {clause(fact.reason)!r}; the transfer goes to the "
+                f"new account{', and is due now' if fact.due_now else ''}."
+            )
         case facts.HeldBack():
             return _held_back(fact)
         case facts.RetryRequested():
@@ -196,6 +206,11 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
         )
     if fact.why == DeferralReason.REJECTED:
         return f"Stripe refused {operation} ({why}); the ledger sends it again at {when}."
+    if fact.why == DeferralReason.PENDING:
+        return (
+            f"Stripe has not decided about {operation} ({why}); nothing is sent, and the ledger "
+            f"looks again at {when}."
+        )
     if fact.waiting_for:
         return (
             f"Stripe refused {operation} ({why}); {_waits(fact.waiting_for, operation)}, and the "

@@ -64,6 +64,7 @@ class SleepingGateway:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> Outcome:
         await asyncio.sleep(CALL)
         self._made += 1
@@ -102,7 +103,7 @@ async def drain_in_process(database_url: str, count: int) -> ReversalSpeed:
 async def drain_through_the_sdk(database_url: str, count: int) -> ReversalSpeed:
     """Measure the ledger with the Stripe SDK, HTTP and the simulator."""
     async with (
-        simulator_process() as simulator,
+        simulator_process(manners="kind") as simulator,
         SimulatorControl(simulator.url) as control,
         running(_settings(database_url, simulator.url), loops=False) as service,
         StripeGateway(SIMULATOR_KEY, simulator.url, 30, IN_FLIGHT) as gateway,
@@ -146,7 +147,8 @@ def _transfer_with_reversal(stripe_id: str, now: datetime) -> UnitOfWork:
 
 
 async def _drain(service: Service, gateway: TransferGateway, count: int) -> ReversalSpeed:
-    process = ReversalProcess(gateway, service.settings.policy(service.settings.reversals))
+    policy = service.settings.policy(service.settings.reversals)
+    process = ReversalProcess(gateway, policy, ledger_id=service.ledger_id)
     limits = WorkerLimits(capacity=2 * IN_FLIGHT, interval=timedelta(seconds=1))
     rate_limiter = PostgresRateLimiter(service.pool, 100_000)
     slots = asyncio.Semaphore(IN_FLIGHT)

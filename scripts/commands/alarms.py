@@ -3,13 +3,15 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from infrastructure.bootstrap import stored
+from infrastructure.postgres.alarms import StoredAlarm
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
 from scripts.commands.output import print_json, print_table
+
+COLUMNS = ("kind", "subject", "raised", "last seen", "times", "cleared", "detail")
 
 app = new_app()
 
@@ -26,10 +28,17 @@ async def alarms(
     async with stored(read_settings()) as storage:
         rows = await (storage.alarms.latest(limit) if cleared else storage.alarms.raised(limit))
     if as_json:
-        print_json(alarm._asdict() for alarm in rows)
+        print_json(_json(alarm) for alarm in rows)
         return
-    table = Table("kind", "subject", "raised", "cleared", "detail")
-    for alarm in rows:
-        ended = instant(alarm.cleared_at)[:19] if alarm.cleared_at else ""
-        table.add_row(alarm.kind, alarm.subject, instant(alarm.raised_at)[:19], ended, alarm.detail)
-    print_table(table)
+    print_table(COLUMNS, map(_cells, rows))
+
+
+def _cells(alarm: StoredAlarm) -> tuple[str, ...]:
+    ended = instant(alarm.cleared_at)[:19] if alarm.cleared_at else ""
+    seen = (instant(alarm.raised_at)[:19], instant(alarm.last_seen_at)[:19], str(alarm.times))
+    return alarm.kind, alarm.subject, *seen, ended, alarm.detail
+
+
+def _json(alarm: StoredAlarm) -> dict[str, object]:
+    row = alarm._asdict()
+    return {("count" if name == "times" else name): value for name, value in row.items()}

@@ -18,8 +18,10 @@ from infrastructure.bootstrap import running
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.reconciliation import LedgerRows, RowsWithoutStripeId
 from infrastructure.settings import Settings
+from infrastructure.visible_text import csv_cells
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import FOUND, fail
 
 COLUMNS = (
@@ -33,6 +35,7 @@ COLUMNS = (
     "why",
     "candidates",
 )
+TEXTS = ("order_id", "seller_id", "destination", "why", "candidates")
 
 app = new_app()
 log = structlog.get_logger()
@@ -63,7 +66,7 @@ async def run_backfill(settings: Settings, apply: bool, review: Path | None, as_
     with _review_file(
         review
     ) as file:  # opened first, so that a path that is not writable stops the run before it records
-        async with running(settings, loops=False) as service:
+        async with running(settings, loops=False, writes=True) as service:
             missing = RowsWithoutStripeId(service.pool)
             historical = await missing.historical()
             log.info("historical completed transfers without a Stripe id", count=historical)
@@ -72,11 +75,16 @@ async def run_backfill(settings: Settings, apply: bool, review: Path | None, as_
                 service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
             )
             run = Backfill(
-                stripe, missing, LedgerRows(service.pool), service.commands.operator, service.clock
+                stripe,
+                missing,
+                LedgerRows(service.pool),
+                service.commands.operator,
+                service.clock,
+                service.ledger_id,
             )
             async for one in run.run(apply):
                 if isinstance(one, Doubt) and file is not None:
-                    csv.writer(file).writerow(_line(one).values())
+                    csv.writer(file).writerow(csv_cells(_line(one), TEXTS).values())
                     file.flush()
                 report.add(one)
     report.end()
@@ -128,12 +136,12 @@ class BackfillReport:
             self._keep(one)
         elif isinstance(one, Doubt):
             candidates = " ".join(one.candidates)
-            typer.echo(
+            print_line(
                 f"needs a person: {one.missing.transfer_id}: {one.why} {candidates}".rstrip()
             )
         else:
             done = "recorded" if self._apply else "would record"
-            typer.echo(
+            print_line(
                 f"{done}: {one.missing.transfer_id} is {one.stripe_transfer_id}: {one.evidence}"
             )
 
@@ -159,10 +167,10 @@ class BackfillReport:
                 json.dumps({**header, "matches": self._matches, "review": self._review}, indent=2)
             )
             return
-        typer.echo(
+        print_line(
             f"{counts['paid_without_id']} paid transfers without a Stripe id, {self._historical} "
             "of them completed."
         )
-        typer.echo(f"{counts['open']} transfers of an older system that it may have paid.")
+        print_line(f"{counts['open']} transfers of an older system that it may have paid.")
         done = "recorded" if self._apply else "matched; --apply records them"
-        typer.echo(f"{counts['matched']} {done}, {counts['need_a_person']} need a person.")
+        print_line(f"{counts['matched']} {done}, {counts['need_a_person']} need a person.")

@@ -6,25 +6,39 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import psycopg
-import typer
 
 from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from infrastructure.bootstrap import running
 from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
+from infrastructure.postgres.connections import Connection
+from infrastructure.postgres.migration_files import MigrationError
+from infrastructure.postgres.rights import MissingRight
+from infrastructure.postgres.server_checks import NotNow, UnusableServer, is_read_only
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.runtime import PROVIDERS, unasked
 from infrastructure.service import Service
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
-from scripts.commands.output import print_json
-from scripts.exit_codes import FOUND
+from scripts.commands.output import print_json, print_line
+from scripts.exit_codes import FOUND, code_of, sentence_of
 
 TOLERATED_SKEW = 2.0
 """Tolerated difference in seconds between the clocks of this process and of the database.
 
 Due times come from the database, so a larger difference is only a hint."""
+
+
+HELD_LONG = 1.0
+"""Seconds for which no append holds the lock of the appends."""
+HOLDERS = """
+    select l.pid, a.usename, to_char(coalesce(a.xact_start, a.backend_start), 'HH24:MI:SS TZ')
+      from pg_locks l join pg_stat_activity a using (pid)
+     where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock'
+       and l.database = (select oid from pg_database where datname = current_database())
+       and l.objsubid = 1 and (l.classid::bigint << 32) + l.objid::bigint = x'6c6564676572'::bigint
+"""
 
 
 class CheckResult(NamedTuple):
@@ -41,16 +55,32 @@ Check = Callable[[Service], Awaitable[CheckResult]]
 
 @command(app, "transfer-ledger doctor")
 async def doctor(as_json: AsJson = False) -> int:
-    """Check settings, database, Stripe and the PSP; exit 1 when a check fails, 2 when the ledger
-    cannot start at all."""
-    async with running(read_settings(), loops=False) as service:
-        results = [await check(service) for check in CHECKS]
+    """Check settings, database, Stripe and the PSP; exit 1 when a check fails, 2 or 75 when the
+    ledger cannot start at all."""
+    settings, code = read_settings(), 0
+    try:
+        async with running(settings, loops=False) as service:
+            results = [await _checked(check, service) for check in CHECKS]
+    except (NotNow, UnusableServer, MissingRight, MigrationError, psycopg.Error) as error:
+        results, code = [_unusable(error)], code_of(error)
     if as_json:
         print_json(result._asdict() for result in results)
     else:
         for result in results:
-            typer.echo(f"{'ok   ' if result.well else 'WRONG'} {result.check}: {result.detail}")
-    return 0 if all(result.well for result in results) else FOUND
+            print_line(f"{'ok   ' if result.well else 'WRONG'} {result.check}: {result.detail}")
+    return code or (0 if all(result.well for result in results) else FOUND)
+
+
+async def _checked(check: Check, service: Service) -> CheckResult:
+    """Run one check; a database that fails it is the result of the check, not of the program."""
+    try:
+        return await check(service)
+    except psycopg.Error as error:
+        return _unusable(error, check.__name__.strip("_").replace("_", " "))
+
+
+def _unusable(error: Exception, check: str = "database") -> CheckResult:
+    return CheckResult(check, False, sentence_of(error) or " ".join(str(error).split()))
 
 
 async def _stripe(service: Service) -> CheckResult:
@@ -83,7 +113,9 @@ async def _psp(service: Service) -> CheckResult:
 
 async def _binding(service: Service) -> CheckResult:
     bound = await binding(service.pool)
-    assert bound is not None
+    if bound is None:
+        mode = service.settings.mode
+        return CheckResult("binding", True, f"none: the first `serve` binds it to {mode} mode")
     return CheckResult(
         "binding",
         True,
@@ -174,13 +206,28 @@ async def _database(service: Service) -> CheckResult:
     try:
         async with asyncio.timeout(5), service.pool.connection() as connection:
             row = await (await connection.execute("show server_version")).fetchone()
-    except (psycopg.Error, TimeoutError) as error:
-        return CheckResult("database", False, str(error))
+            read_only = await is_read_only(connection)
+            before = await _holders(connection)
+            await asyncio.sleep(HELD_LONG if before else 0)
+            held = before & await _holders(connection)
+    except TimeoutError:
+        return CheckResult("database", False, "no answer within 5 s")
+    if read_only:
+        return CheckResult("database", False, "read only: use the address of the primary")
+    if held:
+        return CheckResult("database", False, f"appends are blocked by {', '.join(sorted(held))}")
     return CheckResult(
         "database",
         True,
         f"PostgreSQL {row[0] if row else '?'}, head at position {await service.store.head()}",
     )
+
+
+async def _holders(connection: Connection) -> set[str]:
+    """List the sessions that hold the lock of the appends, which an append holds for
+    milliseconds."""
+    rows = await (await connection.execute(HOLDERS)).fetchall()
+    return {f"session {pid} of role {role}, since {since}" for pid, role, since in rows}
 
 
 CHECKS: tuple[Check, ...] = (

@@ -16,7 +16,7 @@ from projections.audit_trail.entries import Entry
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, instant_of, read_settings, require_one_of
-from scripts.commands.output import print_json
+from scripts.commands.output import print_json, print_line
 
 KINDS = ("transfer", "order", "refund")
 
@@ -55,8 +55,8 @@ async def history(
         print_json(entry._asdict() | {"at": instant(entry.at)} for entry in entries)
         return
     for entry in entries:
-        typer.echo(f"{entry.position:>8}  {instant(entry.at)}  {entry.fact:<22} {entry.sentence}")
-        typer.echo(f"{'':>10}{_origin(entry)}")
+        print_line(f"{entry.position:>8}  {instant(entry.at)}  {entry.fact:<22} {entry.sentence}")
+        print_line(f"{'':>10}{_origin(entry)}")
 
 
 async def _trail_of(storage: Storage, name: str, kind: str | None) -> list[Entry]:

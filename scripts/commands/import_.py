@@ -16,6 +16,7 @@ from infrastructure.service import Storage
 from scripts.commands.command import command, new_app
 from scripts.commands.import_sources import Source, source_of
 from scripts.commands.options import AsJson, read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import FOUND, USAGE
 
 app = new_app()
@@ -41,7 +42,7 @@ async def import_(
     read.
     """
     rows = source_of(source, table, renamed or [])
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=not dry_run) as storage:
         report = await _run(storage, rows, store=False)
         if not (dry_run or report.bad):
             report = await _run(storage, rows, store=True)
@@ -80,16 +81,16 @@ def _print(report: ImportReport, as_json: bool) -> None:
         typer.echo(json.dumps(asdict(report), indent=2))
         return
     for sentence in report.sentences:
-        typer.echo(sentence, err=bool(report.bad))
+        print_line(sentence, err=bool(report.bad))
     if (more := report.bad + report.differ - len(report.sentences)) > 0:
-        typer.echo(f"… and {more} more rows", err=bool(report.bad))
+        print_line(f"… and {more} more rows", err=bool(report.bad))
     would = "would be " if report.dry_run else ""
     counts = f"{report.already_there} already there, {report.differ} differ, {report.bad} bad"
-    typer.echo(f"{report.imported} rows {would}imported, {counts}.")
+    print_line(f"{report.imported} rows {would}imported, {counts}.")
     if report.unclear:
-        typer.echo(
+        print_line(
             f"{report.unclear} of them may have been paid: nothing is sent before each is "
             "cleared, see `alarms`."
         )
     if report.bad and report.dry_run:
-        typer.echo("Nothing is stored: correct or remove the bad rows first.")
+        print_line("Nothing is stored: correct or remove the bad rows first.")

@@ -1,19 +1,37 @@
 """Received webhooks: list them, handle one again, and fetch those that never arrived."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from domain.errors import UnknownId
+from domain.identity import webhook_stream
 from infrastructure.bootstrap import running, stored
+from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.inbox import InboxRow
 from infrastructure.runtime import poller_of, unasked
 from projections.audit_trail.payload import instant
+from projections.registry import sentence
 from scripts.commands.command import command, new_app
-from scripts.commands.options import AsJson, read_settings, require_one_of
-from scripts.commands.output import print_json, print_table
+from scripts.commands.options import (
+    Actor,
+    AsJson,
+    Reason,
+    read_settings,
+    require_one_of,
+    require_text,
+)
+from scripts.commands.output import print_json, print_line, print_table
 from scripts.exit_codes import FOUND, fail
 
-STATUSES = ("stored", "done", "ignored", "parked", "dead")
+COLUMNS = (
+    "id", "provider", "event", "type", "received", "by", "status", "attempts", "waits for",
+    "reason",
+)  # fmt: skip
+STATUSES = ("stored", "done", "ignored", "parked", "dead", "discarded")
+
+InboxId = Annotated[int, typer.Argument(metavar="INBOX_ID", min=1)]
 
 app = new_app(__doc__)
 
@@ -21,7 +39,7 @@ app = new_app(__doc__)
 @command(app, "transfer-ledger inbox list --status parked", "list")
 async def list_webhooks(
     status: Annotated[
-        str | None, typer.Option(help="stored, done, ignored, parked or dead")
+        str | None, typer.Option(help="stored, done, ignored, parked, dead or discarded")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
@@ -33,43 +51,61 @@ async def list_webhooks(
     if as_json:
         print_json(row._asdict() for row in rows)
         return
-    table = Table(
-        "id",
-        "provider",
-        "event",
-        "type",
-        "received",
-        "by",
-        "status",
-        "attempts",
-        "waits for",
-        "reason",
-    )
-    for row in rows:
-        named = (
-            str(row.inbox_id),
-            row.provider,
-            row.event_id,
-            row.event_type,
-            instant(row.received_at)[:19],
-        )
-        table.add_row(
-            *named, row.source, row.status, str(row.attempts), row.subject or "", row.reason or ""
-        )
-    print_table(table)
+    print_table(COLUMNS, map(_cells, rows))
+
+
+def _cells(row: InboxRow) -> tuple[object, ...]:
+    event = (row.provider, row.event_id, row.event_type, instant(row.received_at)[:19], row.source)
+    waits = (row.subject or "", row.reason or "")
+    return row.inbox_id, *event, row.status, row.attempts, *waits
 
 
 @command(app, "transfer-ledger inbox replay 42")
-async def replay(inbox_id: Annotated[int, typer.Argument(metavar="INBOX_ID", min=1)]) -> None:
+async def replay(inbox_id: InboxId) -> None:
     """Handle a webhook again from the start. Effects that it has had already are not repeated."""
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         replayed = await storage.inbox.replay(inbox_id)
     if not replayed:
         fail(
-            f"Webhook {inbox_id} does not exist or is being handled now; see `transfer-ledger "
-            "inbox list`."
+            f"Webhook {inbox_id} does not exist, is being handled now, or has no body any more; "
+            "see `transfer-ledger inbox show`."
         )
-    typer.echo(f"Webhook {inbox_id} is due now; a running process handles it.")
+    print_line(f"Webhook {inbox_id} is due now; a running process handles it.")
+
+
+@command(app, "transfer-ledger inbox show 42")
+async def show(inbox_id: InboxId, as_json: AsJson = False) -> None:
+    """Show a webhook: its body, why it waits, its attempts, and the decisions about it."""
+    async with stored(read_settings()) as storage:
+        row, body = await storage.inbox.one(inbox_id), await storage.inbox.body(inbox_id) or b""
+        if row is None:
+            raise UnknownId("webhook", str(inbox_id))
+        facts = FactReader(storage.store)
+        decided = await facts.of(webhook_stream(row.provider, row.event_id))
+    text = body.decode(errors="replace")
+    told = [f"{instant(one.fact.timestamp)}  {sentence(one.fact)}" for one in decided]
+    if as_json:
+        print_json([row._asdict() | {"body": text, "decisions": told}])
+        return
+    for name, value in row._asdict().items():
+        if value is not None:
+            typer.echo(f"{name}: {instant(value) if isinstance(value, datetime) else value}")
+    for line in told:
+        typer.echo(line)
+    typer.echo(text or "The body was removed after INBOX_RETENTION.")
+
+
+@command(app, "transfer-ledger inbox discard 42 --actor mia --reason 'a test of the PSP'")
+async def discard(inbox_id: InboxId, actor: Actor, reason: Reason, as_json: AsJson = False) -> None:
+    """Decide that a webhook is not handled. Its alarms end; the same event later is a duplicate."""
+    require_text(actor=actor, reason=reason)
+    async with stored(read_settings()) as storage:
+        news = await storage.commands.inbox.discard(inbox_id, actor, reason)
+    if as_json:
+        print_json([{"inbox_id": inbox_id, "status": "discarded", "news": news}])
+        return
+    again = "is discarded; `inbox replay` handles it after all" if news else "was discarded before"
+    typer.echo(f"Webhook {inbox_id} {again}.")
 
 
 @command(app, "transfer-ledger inbox poll")
@@ -77,7 +113,7 @@ async def poll(as_json: AsJson = False) -> int:
     """Ask the providers now for webhooks that never arrived, and store those; exit 1 when a
     provider does not answer."""
     settings = read_settings()
-    async with running(settings, loops=False) as service:
+    async with running(settings, loops=False, writes=True) as service:
         poller = poller_of(service)
         rounds = [
             found
@@ -97,12 +133,12 @@ async def poll(as_json: AsJson = False) -> int:
         )
     else:
         for provider, why in unasked(settings).items():
-            typer.echo(f"{provider}: not asked ({why})")
+            print_line(f"{provider}: not asked ({why})")
         for found in rounds:
-            typer.echo(
+            print_line(
                 f"{found.provider}: {found.sentence}, of all events before "
                 f"{instant(found.seen_until)[:19]}Z"
             )
             if found.failure:
-                typer.echo(f"  then: {found.failure}")
+                print_line(f"  then: {found.failure}")
     return FOUND if any(found.failure for found in rounds) else 0

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from infrastructure.bootstrap import database
+from infrastructure.bootstrap import checked_database
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.rebuild import Rebuilt, rehearse
 from infrastructure.postgres.integrity.rebuild import rebuild as rebuild_database
@@ -23,6 +23,7 @@ from infrastructure.postgres.integrity.verify import verify as verify_database
 from projections.registry import DERIVED, Derived
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import FOUND, fail
 
 app = new_app()
@@ -46,7 +47,7 @@ def verify(
     """Check the hash chain, the read models and the invariants; exit 1 when a check fails."""
     key = read_key(_content(key_file)) if key_file else None
     known = [read_seal(_content(file)) for file in seals or []]
-    with database(read_settings()) as url, _progress("checking") as on_progress:
+    with checked_database(read_settings()) as url, _progress("checking") as on_progress:
         verified = verify_database(url, known, key, on_progress)
     if as_json:
         typer.echo(json.dumps(_verified(verified), indent=2))
@@ -69,7 +70,7 @@ def rebuild(
 ) -> int:
     """Recompute read models from the facts while the ledger runs, and list the repaired rows."""
     chosen = _chosen(tables or [])
-    with database(read_settings()) as url, _progress("folding facts") as on_progress:
+    with checked_database(read_settings()) as url, _progress("folding facts") as on_progress:
         result = (rehearse if dry_run else rebuild_database)(url, chosen, on_progress)
     if as_json:
         typer.echo(json.dumps(_rebuilt(result, dry_run), indent=2))
@@ -88,7 +89,7 @@ def seal(
     """Write the head of the hash chain as JSON. Keep it out of reach of every account that can
     write to the database."""
     key = read_key(_content(key_file)) if key_file else None
-    with database(read_settings()) as url, connect_blocking(url) as connection:
+    with checked_database(read_settings()) as url, connect_blocking(url) as connection:
         made = seal_database(connection)
     content = (made if key is None else made.signed(key)).to_json()
     if out is None:
@@ -99,7 +100,7 @@ def seal(
             file.write(content)
     except OSError as error:
         fail(f"The seal cannot be written to {out}: {error.strerror}; name a new file.")
-    typer.echo(f"Sealed position {made.position} in {out}.")
+    print_line(f"Sealed position {made.position} in {out}.")
 
 
 def _chosen(tables: Sequence[str]) -> list[Derived]:
@@ -112,14 +113,14 @@ def _chosen(tables: Sequence[str]) -> list[Derived]:
 
 def _print_rebuilt(result: Rebuilt, dry_run: bool) -> None:
     for difference in result.differences.values():
-        typer.echo(
+        print_line(
             f"{'differs' if dry_run else 'repaired'}: {difference.table} {difference.id}: "
             f"{difference.sentence}"
         )
     if result.count > len(result.differences):
-        typer.echo(f"… and {result.count - len(result.differences)} more rows")
+        print_line(f"… and {result.count - len(result.differences)} more rows")
     for one in result.unreadable:
-        typer.echo(
+        print_line(
             f"not rebuilt: stream {one.stream}, at position {one.position}: {one.why}; see "
             "`transfer-ledger verify`"
         )
@@ -130,11 +131,11 @@ def _print_rebuilt(result: Rebuilt, dry_run: bool) -> None:
             if differing
             else "all equal to the facts"
         )
-        typer.echo(
+        print_line(
             f"{table}: {found.rows} rows at position {result.position}, {state}; sha256 "
             f"{found.digest}"
         )
-    typer.echo(f"{result.facts} facts in {result.seconds:.1f} s")
+    print_line(f"{result.facts} facts in {result.seconds:.1f} s")
 
 
 def _rebuilt(result: Rebuilt, dry_run: bool) -> dict[str, object]:
@@ -193,14 +194,14 @@ def _print_verified(verified: Verified, seals: int) -> None:
             if finding.position is not None and "position" not in finding.id
             else ""
         )
-        typer.echo(f"{finding.check}: {finding.id}{at}: {finding.what}")
+        print_line(f"{finding.check}: {finding.id}{at}: {finding.what}")
     if verified.omitted:
-        typer.echo(f"… and {verified.omitted} more rows")
+        print_line(f"… and {verified.omitted} more rows")
     for note in verified.notes:
-        typer.echo(note)
+        print_line(note)
     rows = ", ".join(f"{count} {table}" for table, count in verified.rows.items())
     wrong = len(verified.findings) + verified.omitted
-    typer.echo(
+    print_line(
         f"{wrong or 'No'} findings in {verified.position} facts, {rows}, {seals} seals. Head: "
         f"{verified.digest}"
     )

@@ -1,13 +1,16 @@
 """Command `migrate`."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from infrastructure.bootstrap import database
 from infrastructure.postgres import migrate as migrations
+from infrastructure.postgres.server_checks import await_server
 from scripts.commands.command import command, new_app
 from scripts.commands.options import read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import fail
 
 app = new_app()
@@ -19,29 +22,33 @@ def migrate(
     to: Annotated[
         int | None, typer.Option(help="Last version to apply; for down, the version to go back to.")
     ] = None,
+    destroy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATABASE_NAME",
+            help="For down: the name of this database, if the rows of dropped tables may be lost.",
+        ),
+    ] = None,
 ) -> None:
     """Migrate the database's schema up or down, or show its version."""
-    with database(read_settings()) as url:
-        match action:
-            case "up":
-                migrations.up(url, to, on_notice=typer.echo)
-            case "down" if to is not None:
-                migrations.down(url, to, on_notice=typer.echo)
-            case "down":
-                fail(
-                    "migrate down needs --to VERSION, the version to go back to; 0 removes "
-                    "everything."
-                )
-            case "status":
-                pass
-            case _:
-                fail(f"{action!r} is not an action of migrate; expected up, down or status.")
+    if action not in ("up", "down", "status"):
+        fail(f"{action!r} is not an action of migrate; expected up, down or status.")
+    if action == "down" and to is None:
+        fail("migrate down needs --to VERSION, the version to go back to; 0 removes everything.")
+    settings = read_settings()
+    with database(settings) as url:
+        writes = action != "status"
+        asyncio.run(await_server(url, settings.start_timeout, writable=writes, pooled=True))
+        if action == "up":
+            migrations.up(url, to, on_notice=typer.echo)
+        elif to is not None and action == "down":
+            migrations.down(url, to, destroy=destroy, on_notice=typer.echo)
         for version in migrations.status(url):
             applied = (
                 "waiting"
                 if version.applied_at is None
                 else f"applied {version.applied_at:%Y-%m-%dT%H:%M:%SZ}"
             )
-            typer.echo(
+            print_line(
                 f"{version.version:04} {version.name:<40} {applied} {version.remark}".rstrip()
             )

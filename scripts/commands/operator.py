@@ -15,6 +15,7 @@ from scripts.commands.options import (
     require_one_of,
     require_text,
 )
+from scripts.commands.output import print_line
 from scripts.exit_codes import fail
 
 Seller = Annotated[str | None, typer.Option(help="Only work for this seller_id.")]
@@ -31,9 +32,9 @@ async def retry(transfer_id: TransferId, actor: Actor, reason: Reason) -> None:
     """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running
     worker sends it."""
     require_text(actor=actor, reason=reason)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         await storage.commands.operator.retry(transfer_id, actor, reason)
-    typer.echo(f"Transfer {transfer_id} is due now; a running worker sends it.")
+    print_line(f"Transfer {transfer_id} is due now; a running worker sends it.")
 
 
 @command(
@@ -58,11 +59,11 @@ async def resolve(
     """Record the end of a permanently failed or held transfer. Nothing is sent; a Stripe object is
     recorded if it fits."""
     require_text(actor=actor, reason=reason, evidence=evidence)
-    async with running(read_settings(), loops=False) as service:
+    async with running(read_settings(), loops=False, writes=True) as service:
         await service.commands.operator.resolve(
             service.gateway, transfer_id, actor, reason, evidence
         )
-    typer.echo(f"Transfer {transfer_id} is resolved.")
+    print_line(f"Transfer {transfer_id} is resolved.")
 
 
 @command(
@@ -92,9 +93,9 @@ async def pause(
     """
     require_text(actor=actor, reason=reason)
     scope = _scope(seller, work)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.pause(scope, actor, reason)
-    typer.echo(
+    print_line(
         f"{scope} is paused; `transfer-ledger resume` ends it."
         if new
         else f"{scope} was paused already."
@@ -118,9 +119,9 @@ async def resume(
     """End a pause."""
     require_text(actor=actor, reason=reason)
     scope = _scope(seller, work, look_up_first)
-    async with stored(read_settings()) as storage:
+    async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.resume(scope, actor, reason)
-    typer.echo(f"{scope} goes on." if new else f"{scope} was not paused.")
+    print_line(f"{scope} goes on." if new else f"{scope} was not paused.")
 
 
 def _scope(seller: str | None, work: str | None, look_up_first: bool = False) -> str:

@@ -15,6 +15,7 @@ from infrastructure.bootstrap import running
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe
+from infrastructure.reader_rate_limiter import ReaderRateLimiter
 from infrastructure.service import Service
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
@@ -55,6 +56,12 @@ async def reconcile(
             help="Accept this finding until its amounts change; repeatable.",
         ),
     ] = None,
+    unignored: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unignore", metavar="ID", help="Report this ignored finding again; repeatable."
+        ),
+    ] = None,
     actor: Annotated[str | None, typer.Option(help="Person or program that decides.")] = None,
     reason: Annotated[str | None, typer.Option(help="Reason of the decision.")] = None,
     as_json: AsJson = False,
@@ -62,17 +69,19 @@ async def reconcile(
     """Compare Stripe's transfers and reversals with ours; exit 1 when a difference has no
     decision."""
     to_adopt, to_ignore = frozenset(adopted or []), frozenset(ignored or [])
-    by = DecidedBy(actor or "", reason or "")
-    _require_usable(to_adopt, to_ignore, by)
+    by, to_report = DecidedBy(actor or "", reason or ""), frozenset(unignored or [])
+    _require_usable(to_adopt, to_ignore, to_report, by)
     since = None if start is None else instant_of("--from", start)
     until = None if end is None else instant_of("--to", end)
     chosen = to_adopt | to_ignore
     async with (
-        running(read_settings(), loops=False) as service,
+        running(read_settings(), loops=False, writes=bool(chosen)) as service,
         SeenAtStripe.begin(service.database_url) as seen,
     ):
+        for id_ in sorted(to_report):
+            await service.commands.reconciliation.unignore(id_, by)
         with ReconcileReport(chosen) as report:
-            reader = _reader(service, seen)
+            reader = _reader(service, seen, writes=bool(chosen))
             with Console(stderr=True).status("reading Stripe's transfers") as status:
                 async for found in reader.differences(*_period(since, until, service.clock.now())):
                     report.add(found)
@@ -96,16 +105,21 @@ async def reconcile(
                 else:
                     await service.commands.reconciliation.ignore(one, by)
                     outcomes[id_] = IGNORED
-            report.show(outcomes, service.clock.now(), as_json)
+            report.show(outcomes, service.clock.now(), as_json, reader.skipped)
             return FOUND if report.undecided(outcomes) else 0
 
 
-def _reader(service: Service, seen: SeenAtStripe) -> ReconciliationReader:
-    stripe = RateLimitedStripe(
-        service.gateway, PostgresRateLimiter(service.pool, service.settings.stripe_max_rps)
-    )
+def _reader(service: Service, seen: SeenAtStripe, *, writes: bool) -> ReconciliationReader:
+    rate = service.settings.stripe_max_rps
+    limiter = PostgresRateLimiter(service.pool, rate) if writes else ReaderRateLimiter(rate)
+    stripe = RateLimitedStripe(service.gateway, limiter)
     return ReconciliationReader(
-        stripe, PostgresEventLog(service.store), LedgerRows(service.pool), seen, service.clock
+        stripe,
+        PostgresEventLog(service.store),
+        LedgerRows(service.pool),
+        seen,
+        service.clock,
+        service.ledger_id,
     )
 
 
@@ -119,12 +133,15 @@ def _period(
     return start, end
 
 
-def _require_usable(adopted: frozenset[str], ignored: frozenset[str], by: DecidedBy) -> None:
-    if twice := adopted & ignored:
+def _require_usable(
+    adopted: frozenset[str], ignored: frozenset[str], reported: frozenset[str], by: DecidedBy
+) -> None:
+    if twice := (adopted & ignored) | (reported & (adopted | ignored)):
         fail(
-            f"{', '.join(sorted(twice))} is named by --adopt and by --ignore; expected one of them."
+            f"{', '.join(sorted(twice))} is named by two of --adopt, --ignore and --unignore; "
+            "expected one of them."
         )
-    if adopted or ignored:
+    if adopted or ignored or reported:
         require_text(actor=by.actor, reason=by.reason)
     elif by.actor or by.reason:
-        fail("--actor and --reason belong to a decision; add --adopt or --ignore.")
+        fail("--actor and --reason belong to a decision; add --adopt, --ignore or --unignore.")

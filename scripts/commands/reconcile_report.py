@@ -15,6 +15,7 @@ from application.reconciliation.adoption import ADOPTED, IGNORED
 from application.reconciliation.reader import DetectedDifference
 from domain.finding import Difference, DifferenceKind
 from projections.audit_trail.payload import instant
+from scripts.commands.output import print_line
 
 Line = dict[str, object]
 
@@ -59,13 +60,20 @@ class ReconcileReport:
             count for kind, count in self._undecided.items() if kind != DifferenceKind.UNCLAIMED
         )
 
-    def show(self, outcomes: Mapping[str, str], now: datetime, as_json: bool) -> None:
-        """Print all findings, with the outcomes of the decisions by the id of the finding."""
+    def show(
+        self, outcomes: Mapping[str, str], now: datetime, as_json: bool, skipped: int = 0
+    ) -> None:
+        """Print all findings, with the outcomes of the decisions by the id of the finding.
+
+        `skipped` is the number of transfers of others that could not be read.
+        """
         lines = (_aged(line, outcomes, now) for line in self._lines())
         if as_json:
             _show_json(lines)
         else:
             _show_text(lines)
+        if skipped:
+            typer.echo(f"Skipped {skipped} unreadable transfers that are not ours.", err=as_json)
 
     def _lines(self) -> Iterator[Line]:
         self._file.seek(0)
@@ -102,11 +110,11 @@ def _show_text(lines: Iterator[Line]) -> None:
     risks: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for line in lines:
-        typer.echo(
+        print_line(
             f"{line['id']}: {line['detail']} At risk: {line['at_risk']} {line['currency']}, "
             f"{line['age_days']} days old."
         )
-        typer.echo(f"  {_state(line)}")
+        print_line(f"  {_state(line)}")
         ignored = line["ignored"] is not None or line["outcome"] == IGNORED
         counts[
             "ignored"
@@ -125,7 +133,7 @@ def _show_text(lines: Iterator[Line]) -> None:
         f"{counts['findings']} findings, {counts['unclaimed']} unclaimed transfers, "
         f"{counts['ignored']} ignored"
     )
-    typer.echo(f"{summary}; at risk: {at_risk} (minor units).")
+    print_line(f"{summary}; at risk: {at_risk} (minor units).")
 
 
 def _state(line: Line) -> str:

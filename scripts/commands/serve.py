@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import structlog
@@ -12,12 +13,16 @@ import typer
 import uvicorn
 
 from infrastructure.bootstrap import running
-from infrastructure.settings import Settings
+from infrastructure.service import Service
+from infrastructure.settings import Settings, require_token_for_real_money
 from infrastructure.simulators.selection import deliver_webhooks
-from infrastructure.web.app import application_of
+from infrastructure.web.app import HEALTH, application_of
+from infrastructure.web.http_protocol import BoundedProtocol
+from infrastructure.web.operation import ApiOperation
+from infrastructure.web.routes import OPERATIONS
 from scripts.commands.command import command, new_app
 from scripts.commands.options import read_settings
-from scripts.exit_codes import fail
+from scripts.exit_codes import DEFECT, fail
 
 GRACE_SECONDS = 10
 """Time for open HTTP requests after SIGTERM."""
@@ -47,6 +52,7 @@ def serve(look_up_first: LookUpFirst = False) -> None:
     """Run the web interface, the webhook inbox and the workers in one process, until SIGTERM drains
     it."""
     settings = read_settings()
+    require_token_for_real_money(settings)
     listening = _listening(settings)
     _run(lambda: _serve(settings, listening, look_up_first))
 
@@ -56,7 +62,9 @@ def worker(look_up_first: LookUpFirst = False) -> None:
     """Run the inbox and the workers next to a `serve` process of the same database, until SIGTERM
     drains them."""
     settings = read_settings()
-    _run(lambda: _work(settings, look_up_first))
+    port = settings.worker_metrics_port
+    listening = _listening(replace(settings, port=port)) if port is not None else None
+    _run(lambda: _work(settings, listening, look_up_first))
 
 
 def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -67,16 +75,9 @@ def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
 
 async def _serve(settings: Settings, listening: socket.socket, look_up_first: bool) -> None:
     async with running(settings, look_up_first=look_up_first) as service:
-        config = uvicorn.Config(
-            application_of(service),
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-        server = DrainedServer(config)
+        server = DrainedServer(_uvicorn(service))
         _on_signal(lambda: setattr(server, "should_exit", True))
+        ending = asyncio.create_task(_end_after_failure(service, server))
         host, port = listening.getsockname()[:2]
         if service.psp_url is not None and service.psp_builtin:
             here = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
@@ -89,17 +90,63 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
             "serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url
         )
         await server.serve([listening])
+        ending.cancel()
         log.info("draining")
-    log.info("drained")
+    _finish(service)
 
 
-async def _work(settings: Settings, look_up_first: bool) -> None:
+async def _work(settings: Settings, listening: socket.socket | None, look_up_first: bool) -> None:
     async with running(settings, look_up_first=look_up_first) as service:
         stopping = asyncio.Event()
         _on_signal(stopping.set)
         log.info("working", stripe=service.stripe_url, psp=service.psp_url)
-        await stopping.wait()
-        log.info("draining")
+        async with _health_page(service, listening):
+            ends = [asyncio.create_task(event.wait()) for event in (stopping, service.failed)]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in ends:
+                task.cancel()
+            log.info("draining")
+    _finish(service)
+
+
+@contextlib.asynccontextmanager
+async def _health_page(service: Service, listening: socket.socket | None) -> AsyncIterator[None]:
+    """Answer `/healthz`, `/readyz` and `/metrics` of a worker."""
+    if listening is None:
+        yield
+        return
+    server = DrainedServer(_uvicorn(service, HEALTH))
+    serving = asyncio.create_task(server.serve([listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _uvicorn(service: Service, operations: Sequence[ApiOperation] = OPERATIONS) -> uvicorn.Config:
+    return uvicorn.Config(
+        application_of(service, operations),
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        http=BoundedProtocol,
+        ws="none",
+    )
+
+
+async def _end_after_failure(service: Service, server: uvicorn.Server) -> None:
+    await service.failed.wait()
+    server.should_exit = True
+
+
+def _finish(service: Service) -> None:
+    """Log the end. After a loop has ended unasked, exit with 70, so that a supervisor restarts the
+    process."""
+    if service.failed.is_set():
+        fail("A loop of the ledger has ended unasked; see the log, and restart.", DEFECT)
     log.info("drained")
 
 

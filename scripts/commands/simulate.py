@@ -14,8 +14,10 @@ from infrastructure.simulators.builtin import REFUNDED_AFTER
 from infrastructure.simulators.common.http_server import LoopbackServer
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, serve_hyperswitch
 from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.manners import manners_named
 from infrastructure.simulators.stripe.server import serve_simulator
 from scripts.commands.command import command, new_app
+from scripts.commands.output import print_line
 from scripts.exit_codes import fail
 
 app = new_app()
@@ -49,11 +51,22 @@ def simulate(
         Literal["none", "recorded"],
         typer.Option(help="recorded: each request takes as long as one to real Stripe, about 1 s."),
     ] = "none",
+    manners: Annotated[
+        Literal["live", "kind"],
+        typer.Option(help="kind: the platform owns money, and no money is pending or paid out."),
+    ] = "live",
+    pending_days: Annotated[
+        float | None, typer.Option(min=0, help="Days until card money is available; live: 2.")
+    ] = None,
 ) -> None:
     """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under
     /_sim/."""
     config = SimulatorConfig(
-        seed=seed, state_file=state, endpoint_rate=endpoint_rate, latency=latency
+        seed=seed,
+        state_file=state,
+        endpoint_rate=endpoint_rate,
+        latency=latency,
+        manners=manners_named(manners, pending_days),
     )
     loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=loop) as runner:
@@ -82,12 +95,12 @@ async def _serve(config: SimulatorConfig, stripe_port: int, hyperswitch_port: in
                 "--hyperswitch-port",
             )
         )
-        typer.echo(f"Stripe simulator on {stripe.url}; set STRIPE_API_BASE={stripe.url}")
-        typer.echo(
+        print_line(f"Stripe simulator on {stripe.url}; set STRIPE_API_BASE={stripe.url}")
+        print_line(
             f"Hyperswitch simulator on {psp.url}; set HYPERSWITCH_BASE_URL={psp.url} "
             "HYPERSWITCH_API_KEY=snd_simulator"
         )
-        typer.echo(
+        print_line(
             "Start the delivery of its webhooks with: curl -H Content-Type:application/json "
             f'-d \'{{"url":"http://127.0.0.1:8000/webhooks/hyperswitch","secret":"…"}}\' '
             f"{psp.url}/_sim/webhook"

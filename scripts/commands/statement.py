@@ -11,10 +11,12 @@ import typer
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.visible_text import csv_cells
 from projections.audit_trail.payload import instant
 from projections.statements import MoneyMovement, Period, SellerStatement, StatementAccount
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, instant_of, read_settings
+from scripts.commands.output import print_line
 from scripts.exit_codes import FOUND, fail
 
 COLUMNS = (
@@ -22,6 +24,7 @@ COLUMNS = (
     "transfer_id",
     "stripe_transfer_id", "stripe_reversal_id",
 )  # fmt: skip
+TEXTS = ("seller_id", "order_id", "refund_id", "stripe_transfer_id", "stripe_reversal_id")
 
 app = new_app()
 
@@ -50,7 +53,7 @@ async def statement(
     shown = whole.only(None if currency is None else currency.upper())
     (_print_csv if as_csv else _print_json if as_json else _print_text)(shown)
     for unexplained in shown.unexplained:
-        typer.echo(f"The statement does not tie out. {unexplained}", err=True)
+        print_line(f"The statement does not tie out. {unexplained}", err=True)
     return FOUND if shown.unexplained else 0
 
 
@@ -79,31 +82,32 @@ def _print_csv(statement: SellerStatement) -> None:
     lines.writeheader()
     start, end = map(instant, statement.period)
     for account in statement.accounts:
-        of_account = {"seller_id": statement.seller_id, "currency": account.currency}
+        seller = csv_cells({"seller_id": statement.seller_id}, ["seller_id"])
+        of_account = {**seller, "currency": account.currency}
         lines.writerow({**of_account, "at": start, "kind": "opening", "amount": account.opening})
         lines.writerows(_line(movement) | of_account for movement in account.movements)
         lines.writerow({**of_account, "at": end, "kind": "closing", "amount": account.closing})
 
 
 def _line(movement: MoneyMovement) -> dict[str, object]:
-    return movement._asdict() | {"at": instant(movement.at)}
+    return csv_cells(movement._asdict() | {"at": instant(movement.at)}, TEXTS)
 
 
 def _print_text(statement: SellerStatement) -> None:
     start, end = map(instant, statement.period)
-    typer.echo(
+    print_line(
         f"Seller {statement.seller_id}, from {start} and before {end}; amounts in minor units."
     )
     for account in statement.accounts:
-        typer.echo(f"{'opening':<47}{account.opening:>16} {account.currency}")
+        print_line(f"{'opening':<47}{account.opening:>16} {account.currency}")
         for movement in account.movements:
-            typer.echo(
+            print_line(
                 f"{instant(movement.at)}  {movement.kind:<18}{movement.amount:>16} "
                 f"{movement.currency}  {_names(movement)}"
             )
-        typer.echo(f"{'closing':<47}{account.closing:>16} {account.currency}")
+        print_line(f"{'closing':<47}{account.closing:>16} {account.currency}")
     if not statement.accounts:
-        typer.echo("No transfers.")
+        print_line("No transfers.")
 
 
 def _names(movement: MoneyMovement) -> str:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from domain.lifecycle import TransferStatus
 from infrastructure.bootstrap import stored
@@ -14,6 +13,10 @@ from projections.seller_transfers import SellerTransferRow
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings, require_one_of
 from scripts.commands.output import print_json, print_table
+
+COLUMNS = (
+    "transfer", "order", "seller", "amount", "reversed", "currency", "status", "next", "reason",
+)  # fmt: skip
 
 app = new_app()
 
@@ -33,22 +36,14 @@ async def transfers(
     if as_json:
         print_json(_shown(row) for row in rows)
         return
-    table = Table(
-        "transfer", "order", "seller", "amount", "reversed", "currency", "status", "next", "reason"
-    )
-    for row in rows:
-        waits = instant(row.next_retry_at)[:19] if row.next_retry_at else row.waiting_for or ""
-        amounts = (str(row.amount), str(row.amount_reversed), row.currency)
-        table.add_row(
-            str(row.transfer_id),
-            row.order_id,
-            row.seller_id,
-            *amounts,
-            row.status,
-            waits,
-            row.last_error or "",
-        )
-    print_table(table)
+    print_table(COLUMNS, map(_cells, rows))
+
+
+def _cells(row: SellerTransferRow) -> tuple[object, ...]:
+    waits = instant(row.next_retry_at)[:19] if row.next_retry_at else row.waiting_for or ""
+    named = (row.transfer_id, row.order_id, row.seller_id)
+    amounts = (row.amount, row.amount_reversed, row.currency)
+    return *named, *amounts, row.status, waits, row.last_error or ""
 
 
 def _shown(row: SellerTransferRow) -> dict[str, object]:

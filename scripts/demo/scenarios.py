@@ -83,6 +83,25 @@ async def external_reversal(service: ServiceUnderTest) -> list[Json]:
     return await service.reached("dashboard", "reversed")
 
 
+async def money_paid_out(service: ServiceUnderTest) -> list[Json]:
+    """Refund an order whose money the seller has had paid out; his next sale brings it back."""
+    await service.order("swept", 4_000, lena=3_600)
+    await service.pay("swept", 4_000)
+    await service.reached("swept", "completed")
+    await service.pass_days(3)
+    await service.refund("ref_swept", "swept", 4_000)
+
+    async def waits() -> bool:
+        return bool((await service.transfers("swept"))[0]["waiting_for"] == "funds")
+
+    await service.until(waits, "the reversal waits for the seller's money")
+    await service.order("next_sale", 5_000, lena=4_500)
+    await service.pay("next_sale", 5_000)
+    await service.reached("next_sale", "completed")
+    await service.pass_days(2)
+    return await service.reached("swept", "reversed")
+
+
 async def unknown_transfer(service: ServiceUnderTest) -> list[Json]:
     """Refund an imported order whose transfer does not exist at Stripe."""
     await _import_order(service, "typo", "hanna", 1_500, "tr_1Typo")
@@ -184,6 +203,7 @@ SCENARIOS = (
     Scenario(
         "The transfer was reversed in Stripe's dashboard before our reversal", external_reversal
     ),
+    Scenario("The seller's money was paid out: the next sale brings it back", money_paid_out),
     Scenario(
         "Stripe does not know the transfer: one call, then a person is needed", unknown_transfer
     ),

@@ -36,6 +36,7 @@ WITHIN = 120.0
 """Longest wait for a condition, in seconds: a busy machine can take a minute to start the
 ledger."""
 POLL = 0.03
+DAY = 86_400
 DATABASE = "demo"
 PROGRAM = __package__.rpartition(".")[0]
 """The package of the command line, which an installed wheel holds below `transfer_ledger`."""
@@ -83,8 +84,12 @@ class ServiceUnderTest:
         await self.psp.webhook(
             url=f"http://127.0.0.1:{port}/webhooks/hyperswitch", secret=self._secret
         )
+        for connect in (False, True):
+            url = f"http://127.0.0.1:{port}/webhooks/stripe"
+            await self.control.add_webhook_endpoint(url, [self._secret], connect=connect)
         self._environment = {
             "DATABASE_URL": database_url,
+            "STRIPE_WEBHOOK_SECRETS": self._secret,
             "STRIPE_API_BASE": self.control.url,
             "HYPERSWITCH_BASE_URL": self.psp.url,
             "HYPERSWITCH_WEBHOOK_SECRETS": self._secret,
@@ -181,16 +186,13 @@ class ServiceUnderTest:
         await self.post("/v1/orders", body | ({"payment_id": paid_by} if paid_by else {}))
 
     async def pay(self, order_id: str, amount: int) -> None:
-        """Report the buyer's payment as the payment provider."""
-        payment = {
-            "payment_id": f"pay_{order_id}",
-            "status": "succeeded",
-            "amount": amount,
-            "amount_received": amount,
-            "currency": "EUR",
-            "metadata": {"order_id": order_id},
-        }
-        await self.webhook("payment_succeeded", "payment_details", payment)
+        """Pay as the buyer: the payment provider charges the card at Stripe, and reports it."""
+        metadata = {"order_id": order_id}
+        await self.psp.take_payment(f"pay_{order_id}", amount, "EUR", metadata=metadata)
+
+    async def pass_days(self, days: float) -> None:
+        """Let days pass at Stripe: money becomes available, and is paid out."""
+        await self.control.advance_clock(days * DAY)
 
     async def refund(self, refund_id: str, order_id: str, amount: int) -> None:
         """Report a successful refund as the payment provider."""

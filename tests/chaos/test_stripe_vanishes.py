@@ -8,8 +8,8 @@ import pytest
 
 from infrastructure.settings import Settings, WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl, simulator_process
-from tests.support.expected_books import books_agree
 from tests.support.ledger_view import LedgerView, eventually
+from tests.support.postgres_books import books_agree
 from tests.support.service import CREATE, QUICK, REVERSE, LedgerCaller, SystemUnderTest
 
 ENDLESS = WorkSettings(
@@ -40,7 +40,10 @@ async def test_stripes_earlier_work_is_not_repeated(
     settings: Settings, view: LedgerView, tmp_path: Path, operation: str
 ) -> None:
     books = tmp_path / "books.sqlite3"
-    async with simulator_process(state_file=books) as first, SimulatorControl(first.url) as stripe:
+    async with (
+        simulator_process(state_file=books, manners="kind") as first,
+        SimulatorControl(first.url) as stripe,
+    ):
         settings = replace(
             settings, stripe_api_base=first.url, transfers=ENDLESS, reversals=ENDLESS
         )
@@ -48,8 +51,10 @@ async def test_stripes_earlier_work_is_not_repeated(
         async with system.at_work() as caller:
             await lead_to(operation, system, caller)
             await first.kill()
-            await eventually(lambda: tried_again(view), "three refused connections each")
-            async with simulator_process(port=urlsplit(first.url).port or 0, state_file=books):
+            await eventually(lambda: given_up(view), "the breaker is open")
+            async with simulator_process(
+                port=urlsplit(first.url).port or 0, state_file=books, manners="kind"
+            ):
                 status = "reversed" if operation == REVERSE else "completed"
                 for order_id in ORDERS:
                     await view.reached(order_id, status)
@@ -61,8 +66,6 @@ async def test_stripes_earlier_work_is_not_repeated(
                 assert all(call["replayed"] for call in await stripe.requests(operation))
 
 
-async def tried_again(view: LedgerView) -> bool:
-    return all(
-        row["retry_count"] >= 3
-        for row in await view.select("select retry_count from seller_transfers")
-    )
+async def given_up(view: LedgerView) -> bool:
+    """Return whether the breaker is open: after three refused attempts, and a refused probe."""
+    return "stripe_outage" in await view.alarms()

@@ -18,7 +18,7 @@ from domain.refund.aggregate import Refund
 from domain.seller_transfer.stripe_call import keep_evidence
 from infrastructure.clock import DatabaseClock
 from infrastructure.postgres.integrity.hash_chain import breaks
-from tests.support.in_memory.constraints import CHECKS, UNIQUE
+from infrastructure.simulation.in_memory.constraints import CHECKS, UNIQUE
 from tests.support.storage import CHANNELS, Storage
 from tests.support.streams import NOW, TransferColumns, due, stored, transfer
 

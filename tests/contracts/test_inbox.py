@@ -165,3 +165,28 @@ async def test_leased_event_is_due_when_its_lease_ends(storage: Storage) -> None
     await put(storage)
     claim = await storage.inbox.claim("another", 10, LEASE)
     assert await storage.inbox.next_due() == claim.now + LEASE
+
+
+async def test_new_event_comes_before_thousands_of_parked_ones(storage: Storage) -> None:
+    for number in range(200):
+        await put(storage, f"parked_{number}")
+    later = await storage.now() + HOUR
+    while batch := await claimed(storage):
+        for event in batch:
+            await storage.inbox.park(event.inbox_id, "order:none", later, "no order")
+    await storage.let_pass(2 * HOUR)
+    await put(storage, "new")
+    first = await claimed(storage, limit=64)
+    assert first[0].event_id == "new"
+    assert len(first) == 64
+
+
+async def test_parked_events_get_a_part_of_each_claim(storage: Storage) -> None:
+    await put(storage, "parked")
+    (event,) = await claimed(storage)
+    await storage.inbox.park(event.inbox_id, "order:none", await storage.now(), "no order")
+    for number in range(100):
+        await put(storage, f"new_{number}")
+    names = [event.event_id for event in await claimed(storage, limit=64)]
+    assert names[-1] == "parked"
+    assert len(names) == 57

@@ -18,13 +18,19 @@ from domain.provider_call.outcome import (
     LookUpFailed,
     NotAtStripe,
     NotExecuted,
-    Outcome,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
 from domain.provider_call.request_body import TransferBody
-from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from infrastructure.stripe.gateway import StripeGateway
 from tests.support.in_memory.stripe import CallFault, MemoryStripe
 from tests.support.json_types import Json
@@ -89,7 +95,7 @@ class OnSimulator:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator["OnSimulator"]:
-        async with running_simulator() as (simulator, control):
+        async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, control):
             async with StripeGateway(
                 "sk_test_contract", simulator.url, timeout=20, max_concurrency=20
             ) as gateway:
@@ -211,7 +217,7 @@ async def paid(under_test: GatewayUnderTest, number: int = 1, amount: int = 1000
     return outcome.stripe_id
 
 
-Act = Callable[[], Coroutine[object, object, Outcome]]
+Act = Callable[[], Coroutine[object, object, ReversalOutcome]]
 Move = tuple[str, Act, list[int], list[int]]
 
 
@@ -344,7 +350,7 @@ async def test_cancelled_call_is_settled_by_its_key(
     assert await moved(under_test) == after
 
 
-async def until_executed(act: Act) -> Outcome:
+async def until_executed(act: Act) -> ReversalOutcome:
     """Repeat the call while the abandoned one is still executing, as its end is not reported."""
     while isinstance(outcome := await act(), NotExecuted):
         assert outcome.why is Hindrance.KEY_IN_USE
@@ -373,15 +379,15 @@ async def test_stored_refusal_repeats_until_a_new_key(under_test: GatewayUnderTe
     assert isinstance(await under_test.gateway.create(body(), "transfer:t1:e2"), Succeeded)
 
 
-async def test_validation_error_keeps_its_key(under_test: GatewayUnderTest) -> None:
+async def test_unknown_destination_is_a_stored_refusal(under_test: GatewayUnderTest) -> None:
     refused = await under_test.gateway.create(body(destination="acct_missing"), "k")
     assert isinstance(refused, Rejected)
     assert (refused.code, refused.param, refused.stored) == (
         "resource_missing",
         "destination",
-        False,
+        True,
     )
-    assert isinstance(await under_test.gateway.create(body(), "k"), Succeeded)
+    assert isinstance(await under_test.gateway.create(body(), "k2"), Succeeded)
 
 
 async def test_reversal_of_an_unknown_transfer_is_a_final_404(under_test: GatewayUnderTest) -> None:

@@ -69,6 +69,26 @@ async def test_concurrent_claims_are_distinct_and_complete(storage: Storage) -> 
     assert set(ids) == wanted
 
 
+async def test_held_transfer_is_claimed_by_none_until_it_is_released(storage: Storage) -> None:
+    one, two, worked_on = [await due(storage.ledger) for _ in range(3)]
+    assert worked_on in await claimed(storage, holder="w", limit=3)
+    await storage.work.release("w", [one, two])
+    await storage.work.hold("command", [one, two, worked_on, uuid4()], LEASE)
+    assert await claimed(storage) == []
+    assert set(await storage.work.renew("w", [worked_on], LEASE)) == {worked_on}, "it stays there"
+    await storage.work.release("command", [one, two, worked_on])
+    assert set(await claimed(storage)) == {one, two}
+
+
+async def test_hold_ends_with_its_lease_and_covers_waiting_transfers(storage: Storage) -> None:
+    waits = await due(storage.ledger, await storage.now() + LEASE)
+    await storage.work.hold("dead", [waits], LEASE + LEASE)
+    await storage.let_pass(LEASE)
+    assert await claimed(storage) == []
+    await storage.let_pass(LEASE)
+    assert await claimed(storage) == [waits]
+
+
 async def test_lease_excludes_others_until_it_expires(storage: Storage) -> None:
     transfer_id = await due(storage.ledger)
     assert await claimed(storage, holder="dead") == [transfer_id]

@@ -16,10 +16,12 @@ from domain.lifecycle import TransferStatus
 from domain.order import charge
 from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
-from domain.order.disputes import count_dispute, revoke_dispute
-from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentRequested
+from domain.order.collected import correct_collected
+from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
+from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentNotCounted, PaymentRequested
 from domain.order.recovery import doubt
-from domain.order.state import Share
+from domain.order.set_aside import decide, end_set_aside
+from domain.order.state import Share, UncountedPayment
 from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.provider_call.outcome import Succeeded
@@ -60,6 +62,9 @@ TOPICS = {
     "RefundSetAside": "ledger.order.refund_set_aside",
     "DisputeCounted": "ledger.order.dispute_counted",
     "DisputeRevoked": "ledger.order.dispute_revoked",
+    "DisputeReduced": "ledger.order.dispute_reduced",
+    "AmountReceived": "ledger.order.amount_received",
+    "PaymentNotCounted": "ledger.order.payment_not_counted",
     "DisputeSetAside": "ledger.order.dispute_set_aside",
     "CompensationOwed": "ledger.order.compensation_owed",
     "Resettled": "ledger.order.resettled",
@@ -84,6 +89,8 @@ TOPICS = {
     "Lost": "ledger.dispute.lost",
     "FundsReinstated": "ledger.dispute.funds_reinstated",
     "Won": "ledger.dispute.won",
+    "ReinstatedInPart": "ledger.dispute.reinstated_in_part",
+    "PartDecided": "ledger.dispute.part_decided",
     "Announced": "ledger.payout.announced",
     "Sent": "ledger.payout.sent",
     "Arrived": "ledger.payout.arrived",
@@ -187,6 +194,10 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     story.is_refunded("r1", 10, {"ada": 10})
     story.is_refunded("r2", 30)
     story.is_refunded("r3", 1_000)
+    story.is_refunded("r5", 1_000)
+    decide(story.order, "r3", {"bob": 5}, 5, ("mia", "agreed"), story.now)
+    story.is_refunded("r3", 1_000)
+    end_set_aside(story.order, "r5", "the refund has failed", story.now)
     story.all_go_through()
     story.is_revoked("r2")
     story.is_refunded("r2", 30)
@@ -195,6 +206,7 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     count_dispute(story.order, "dp_2", 30, "USD", story.now)
     revoke_dispute(story.order, "dp_1", story.now)
     count_dispute(story.order, "dp_1", 30, "EUR", story.now)
+    reduce_dispute(story.order, "dp_1", 10, story.now)
     story.order.resettle("r2", story.now)
     story.order.release_refund("r4", story.now)
     assert doubt(story.order, story.transfers, "pay-1", "hyperswitch:evt_1", "it failed", story.now)
@@ -206,6 +218,13 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     story.order.record(
         PaymentNamed(**story.order.next(story.now), payment_id="order-1", source="api")
     )
+    uncounted = UncountedPayment("pay-1", "partially_captured", 60, "EUR")
+    story.order.record(
+        PaymentNotCounted(
+            **story.order.next(story.now), **uncounted._asdict(), source="hyperswitch:evt_1"
+        )
+    )
+    assert correct_collected(story.order, 120, "api", story.now)
     story.order.source_transaction = None  # the story's payment came with its charge
     story.order.pay(None, None, "api", story.now, ConnectorPayment("stripe", "pi_1"))
     charge.defer(story.order, DeferralReason.PENDING, "no charge yet", story.now, POLICY)

@@ -7,16 +7,22 @@ import pytest
 
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchConfig
-from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl, running_simulator
-from tests.support.expected_books import books_agree
+from infrastructure.simulators.stripe import (
+    KIND,
+    RunningSimulator,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from tests.support.ledger_process import READY, LedgerClient, LedgerProcess, begin, environment
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import books_agree
 from tests.support.service import SystemUnderTest, quick
 
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[RunningSimulator]:
-    async with running_simulator() as (simulator, _):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, _):
         yield simulator
 
 

@@ -18,9 +18,14 @@ SILENT = 8
 """Different transfers in a row without an answer below 500 are an outage."""
 
 
-async def pay_all(caller: LedgerCaller, orders: list[str]) -> None:
-    for order_id in orders:
-        await caller.order(order_id, 1_000, anna=900)
+SELLERS = ("anna", "bert", "carl")
+
+
+async def pay_all(caller: LedgerCaller, orders: list[str], *sellers: str) -> None:
+    """Pay one seller per order; by default all orders are of anna."""
+    for n, order_id in enumerate(orders):
+        seller = sellers[n % len(sellers)] if sellers else "anna"
+        await caller.order(order_id, 1_000, **{seller: 900})
         await caller.pay(order_id)
 
 
@@ -89,7 +94,7 @@ async def test_refused_api_key_pauses_sending_until_resume(
     async with running(replace(system.settings, transfers=SLOW)) as service:
         caller = LedgerCaller(service)
         fault = await system.stripe.fault("status", CREATE, status=status)
-        await pay_all(caller, [f"o{n}" for n in range(several)])
+        await pay_all(caller, [f"o{n}" for n in range(several)], *SELLERS)
         await system.view.until(lambda: _paused(system), "sending is stopped")
         assert "sending_stopped" in await system.view.alarms()
         await caller.order("late", 1_000, bert=900)
@@ -114,11 +119,37 @@ async def _paused(system: SystemUnderTest) -> bool:
 async def test_repeated_unknown_transfers_pause_all_sending(system: SystemUnderTest) -> None:
     async with system.at_work() as caller:
         for n in range(5):
-            await system.take_over(f"old{n}", with_order=True, stripe_transfer_id=f"tr_1Typo{n}")
+            await system.take_over(
+                f"old{n}",
+                with_order=True,
+                stripe_transfer_id=f"tr_1Typo{n}",
+                seller_id=SELLERS[n % len(SELLERS)],
+            )
             await caller.refund(f"r{n}", f"old{n}", 900)
             await system.view.reached(f"old{n}", "permanently_failed")
         await system.view.until(lambda: _paused(system), "sending is stopped")
     assert len(await system.posts(REVERSE)) == 5
+
+
+async def test_refusals_about_one_destination_let_others_be_paid(system: SystemUnderTest) -> None:
+    """A seller who ended the connection (403), and whose old transfers Stripe does not know (404),
+    costs no other seller anything, and no person has to resume."""
+    async with system.at_work(transfers=SLOW) as caller:
+        fault = await system.stripe.fault("status", CREATE, status=403, destination="acct_1anna")
+        orders = [f"o{n}" for n in range(4)]
+        await pay_all(caller, orders)
+        for order_id in orders:
+            refused = await system.view.happened(
+                (await system.view.transfer(order_id)).transfer_id, facts.AttemptDeferred
+            )
+            assert refused.why == "forbidden"
+        for n in range(6):
+            await system.take_over(f"old{n}", with_order=True, stripe_transfer_id=f"tr_1Typo{n}")
+            await caller.refund(f"r{n}", f"old{n}", 900)
+            await system.view.reached(f"old{n}", "permanently_failed")
+        await system.paid(caller, "late", bert=900)
+        assert not await _paused(system)
+        await system.stripe.clear_faults(fault)
 
 
 async def test_paused_seller_waits_while_others_are_paid(system: SystemUnderTest) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
-from tests.support.expected_books import disagreements
 from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import disagreements
 from tests.support.service import OFF, SystemUnderTest, account
 
 Damage = Callable[[SystemUnderTest], Awaitable[object]]

@@ -89,6 +89,29 @@ async def test_refund_request_succeeds_by_look_up_and_reverses_once(
     assert len(await refund_view.calls()) == 1
 
 
+async def test_refund_that_the_psp_leaves_pending_raises_an_alarm_until_decided(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
+    system.settings = replace(system.settings, refund_undecided_after=timedelta(seconds=1))
+    await refund_view.paid()
+    async with system.at_work() as caller:
+        await system.paid(caller)
+        await caller.ask_refund("r1", amount=500)
+
+        async def alarms() -> list[str]:
+            query = (
+                "select detail from alarms where kind = 'refund_undecided' and cleared_at is null"
+            )
+            return [row["detail"] for row in await refund_view.view.select(query)]
+
+        (detail,) = await refund_view.view.until(alarms, "refund_undecided is raised")
+        assert "order 'o1'" in detail
+        assert "500 EUR (minor units) of the order stay reserved" in detail
+        await refund_view.psp.settle_refund("r1", "failed")
+        await refund_view.reached("failed")
+        assert await alarms() == []
+
+
 async def test_equal_partial_refunds_stay_two(
     system: SystemUnderTest, refund_view: RefundView
 ) -> None:
@@ -107,6 +130,31 @@ async def test_equal_partial_refunds_stay_two(
 
         await refund_view.view.until(both_are_back, "both parts are back")
     assert await refund_view.amounts() == [("r1", 300, "succeeded"), ("r2", 300, "succeeded")]
+
+
+async def test_old_answer_does_not_overwrite_later_reports(
+    system: SystemUnderTest, refund_view: RefundView
+) -> None:
+    """The PSP says `succeeded`; while its answer is on the way, a failure is reported and
+    recorded."""
+    await refund_view.paid()
+    async with system.at_work() as caller:
+        await system.paid(caller)
+        await caller.ask_refund("r1", amount=500)
+        await refund_view.happened(Submitted)
+        await refund_view.psp.settle_refund("r1", "succeeded")
+        await refund_view.psp.hold(ASK, "after_commit")
+        await refund_view.psp.wait_until_held(ASK)
+        await caller.refund("r1", "o1", 500)
+        await refund_view.view.reached("o1", "partially_reversed")
+        await caller.refund_failed("r1", "o1", 500)
+        await refund_view.reached("failed")
+        await refund_view.psp.release()
+        asked = len(await refund_view.psp.requests(ASK))
+        await system.view.reached("o1", "partially_reversed", "completed")
+    async with system.at_work():
+        assert (await refund_view.reached("failed"))["status"] == "failed"
+    assert asked == 1
 
 
 LOST: dict[str, tuple[str, Json]] = {

@@ -11,13 +11,13 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
-from domain.provider_call.outcome import Outcome, Rejected
+from domain.provider_call.outcome import Rejected, ReversalOutcome
 from domain.provider_call.request_body import ReversalBody, TransferBody
 from domain.seller_transfer.facts import AttemptDeferred, CallStarted, Failed
-from infrastructure.simulators.stripe import running_simulator
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, running_simulator
 from infrastructure.stripe.gateway import StripeGateway
 from tests.conftest import Databases
-from tests.support.expected_books import books_agree
+from tests.support.idempotency_keys import epoch_of
 from tests.support.injected_faults import (
     PLATFORM_POOR,
     SELLER_POOR,
@@ -28,6 +28,7 @@ from tests.support.injected_faults import (
     catalogued,
 )
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import books_agree
 from tests.support.response_matrix import HINDRANCES, REFUSALS, UNKNOWNS, ResponseCase, Row, cases
 from tests.support.service import CREATE, QUICK, REVERSE, SLOW, SystemUnderTest, quick
 from tests.support.story import BEFORE, DONE, CallStory, call_story, check_response, names, word_of
@@ -43,7 +44,10 @@ async def open_scenario(databases: Databases) -> AsyncIterator[OpenScenario]:
     the same of another transfer: several in a row would stop everything. In the end the books of
     them all must agree."""
     database_url, rewriter, numbers = databases.create(migrated=True), AnswerRewriter(), count(1)
-    async with running_simulator() as (simulator, stripe), LedgerView.of(database_url) as view:
+    async with (
+        running_simulator(SimulatorConfig(manners=KIND)) as (simulator, stripe),
+        LedgerView.of(database_url) as view,
+    ):
         simulator.app.add_middleware(RewritingMiddleware, rewriter=rewriter)
         system = SystemUnderTest(quick(database_url, stripe.url), view, stripe)
         yield lambda call, situation: call_story(system, rewriter, call, next(numbers), situation)
@@ -109,11 +113,13 @@ async def test_key_of_stored_refusal_is_never_reused(
         assert isinstance(await asked_again(story, first), Rejected)
 
 
-async def asked_again(story: CallStory, intent: CallStarted) -> Outcome:
+async def asked_again(story: CallStory, intent: CallStarted) -> ReversalOutcome:
     """Return Stripe's outcome of the very same call."""
     async with StripeGateway("sk_test_x", story.stripe.url, timeout=10) as gateway:
         if story.call == CREATE:
-            outcome = await gateway.create(cast("TransferBody", intent.body), intent.key)
+            outcome: ReversalOutcome = await gateway.create(
+                cast("TransferBody", intent.body), intent.key
+            )
         else:
             body = cast("ReversalBody", intent.body)
             outcome = await gateway.reverse(
@@ -194,7 +200,7 @@ async def test_validation_error_keeps_its_key(open_scenario: OpenScenario, call:
         await story.caller.retry(story.transfer_id)
         await story.system.view.reached(story.order_id, DONE[call])
         await story.rest()
-        assert [call.key.rpartition(":")[2] for call in await story.calls()] == ["e1", "e1"]
+        assert [epoch_of(call.key) for call in await story.calls()] == ["e1", "e1"]
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])

@@ -20,9 +20,9 @@ from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.conftest import Databases
 from tests.scripts.test_command_line import run
-from tests.support.expected_books import books_agree
 from tests.support.json_types import Json
 from tests.support.ledger_view import LedgerView
+from tests.support.postgres_books import books_agree
 from tests.support.service import CREATE, OFF, REVERSE, LedgerCaller, SystemUnderTest
 
 DAY = 25 * 3_600.0

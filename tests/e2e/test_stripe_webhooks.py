@@ -689,3 +689,42 @@ async def test_doubled_and_shuffled_events_reach_same_state(
     await view.until(rests, "nothing is due")
     assert await shop.net() == 900 - 900 * 200 // 1_000
     assert (await shop.dispute())["status"] == "won"
+
+
+@pytest.mark.parametrize("end", ["succeeded", "canceled"])
+async def test_pending_reversal_ends_with_stripes_event(open_shop: OpenShop, end: str) -> None:
+    """The event is read at once, though the next look would be due in an hour."""
+    shop = await open_shop(**PATIENT)
+    await shop.sells()
+    await shop.stripe.let_reversals_be_pending()
+    await shop.hears("refund.created", a_refund("re_1", 1_000, charge="ch_1"))
+
+    async def waits() -> bool:
+        (row,) = await shop.view.transfers("o1")
+        return row.waiting_for == "stripe"
+
+    await shop.view.until(waits, "the reversal is pending")
+    (row,) = await shop.view.transfers("o1")
+    await shop.stripe.decide_reversal(str(row.last_error).split()[0], end)
+    if end == "succeeded":
+        await shop.view.reached("o1", "reversed")
+    else:
+
+        async def refused() -> bool:
+            (row,) = await shop.view.transfers("o1")
+            return row.retry_count == 1
+
+        await shop.view.until(refused, "the reversal is tried again later")
+
+
+async def test_pending_reversal_of_others_counts_when_it_has_succeeded(
+    open_shop: OpenShop,
+) -> None:
+    shop = await open_shop()
+    transfer = await shop.sells()
+    made = await shop.stripe.external_reversal(transfer, 400, pending=True)
+    await shop.heard("transfer.updated", "ignored")
+    assert [row.amount_reversed for row in await shop.view.transfers("o1")] == [0]
+    await shop.stripe.decide_reversal(str(made["id"]), "succeeded")
+    (row,) = await shop.view.reached("o1", "partially_reversed")
+    assert row.amount_reversed == 400

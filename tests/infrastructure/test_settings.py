@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.settings import BadSetting, Settings, duration, settings_from
+from infrastructure.web.app import create_app
 
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATE = dict(
@@ -40,7 +41,7 @@ def test_template_lists_every_name_read() -> None:
     source = (ROOT / "infrastructure" / "settings.py").read_text()
     read = set(
         re.findall(
-            r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE|MISSED)_[A-Z_]+'
+            r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE|MISSED|WORK|WORKER|REFUND)_[A-Z_]+'
             r'|[A-Z_]+_WORKER_ENABLED)"',
             source,
         )
@@ -114,7 +115,43 @@ def test_api_key_determines_mode(key: str | None, mode: str) -> None:
 def test_missing_token_allows_only_loopback(host: str) -> None:
     with pytest.raises(BadSetting, match="LEDGER_API_TOKEN"):
         settings_from({"LEDGER_HOST": host})
-    assert settings_from({"LEDGER_HOST": host, "LEDGER_API_TOKEN": "a-long-token"}).host == host
+    assert settings_from({"LEDGER_HOST": host, "LEDGER_API_TOKEN": TOKEN}).host == host
+
+
+def test_web_server_with_a_live_key_needs_a_token() -> None:
+    key = {"STRIPE_API_KEY": "sk_live_1"}
+    with pytest.raises(BadSetting, match="LEDGER_API_TOKEN is ''; expected a token, since"):
+        create_app(settings_from(key))
+    assert create_app(settings_from({**key, "LEDGER_API_TOKEN": TOKEN})).routes
+
+
+def test_short_token_is_refused_where_other_machines_call() -> None:
+    assert settings_from({"LEDGER_API_TOKEN": "x"}).api_token == "x"
+    with pytest.raises(BadSetting, match="LEDGER_API_TOKEN is '…'; expected at least 16"):
+        settings_from({"LEDGER_API_TOKEN": "x", "LEDGER_HOST": "0.0.0.0"})
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("STRIPE_API_BASE", "http://stripe.example"),
+        ("STRIPE_API_BASE", "http://10.1.2.3:12111"),
+        ("HYPERSWITCH_BASE_URL", "http://10.1.2.3:8080"),
+    ],
+)
+def test_key_is_never_sent_in_clear_text_over_a_network(name: str, base: str) -> None:
+    keys = {"STRIPE_API_KEY": "sk_test_1", "HYPERSWITCH_API_KEY": "snd_1"}
+    psp = {"HYPERSWITCH_BASE_URL": "https://psp.example"}
+    with pytest.raises(BadSetting, match=f"{name} is '{base}'; expected https"):
+        settings_from({**keys, **psp, name: base})
+
+
+def test_password_with_a_percent_sign_is_refused_and_not_shown() -> None:
+    with pytest.raises(BadSetting) as caught:
+        settings_from({"DATABASE_URL": "postgresql://u:S3cret%zz@h/db"})
+    assert "S3cret" not in str(caught.value)
+    assert "%25" in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_secrets_are_separated_by_commas() -> None:
@@ -137,6 +174,7 @@ def test_longest_backoff_is_not_below_first() -> None:
         settings_from({"REVERSAL_BACKOFF_BASE": "2h"})
 
 
+TOKEN = "a-token-of-the-tests"
 SANDBOX = "https://sandbox.hyperswitch.io"
 
 

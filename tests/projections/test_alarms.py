@@ -79,3 +79,28 @@ def test_hour_of_hindrance_raises_an_alarm() -> None:
     assert [row.kind for row in alarms.alarms([hindered], troubled=False)] == ["hindered"]
     shortly = replace(hindered, hindered_since=hindered.timestamp - timedelta(minutes=59))
     assert list(alarms.alarms([shortly], troubled=False)) == []
+
+
+def test_debt_of_forty_days_shows_its_age() -> None:
+    later = [
+        replace(DEFERRED, originator_version=9 + day, timestamp=DEFERRED.timestamp + timedelta(day))
+        for day in range(1, 41)
+    ]
+    (row,) = rows_of([CREATED, DEFERRED, *later])["alarms"]
+    assert isinstance(row, AlarmRow)
+    assert (row.raised_at, row.times) == (DEFERRED.timestamp, 41)
+    assert row.last_seen_at == DEFERRED.timestamp + timedelta(days=40)
+
+
+def test_reversal_that_is_pending_for_45_days_raises_an_alarm() -> None:
+    since = DEFERRED.timestamp - timedelta(days=45)
+    pending = replace(
+        DEFERRED,
+        what="r1",
+        why="pending",
+        detail="trr_1 is pending at Stripe",
+        awaiting_since=since,
+    )
+    assert list(alarms.alarms([replace(pending, awaiting_since=NOW)], troubled=False)) == []
+    (row,) = alarms.alarms([pending], troubled=False)
+    assert (row.kind, row.detail[:26]) == ("reversal_undecided", "trr_1 is pending at Stripe")

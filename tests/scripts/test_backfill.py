@@ -26,7 +26,12 @@ from domain.seller_transfer.facts import Completed, StripeTransferIdBackfilled
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.simulators.stripe import SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from scripts.commands.backfill import run_backfill as backfill
 from tests.scripts.test_command_line import ROOT, run
 from tests.support.json_types import Json
@@ -46,7 +51,10 @@ OURS = str(transfer_stream("old", "anna"))
 
 @pytest.fixture
 async def system(database_url: str) -> AsyncIterator[SystemUnderTest]:
-    async with running_simulator() as (_, stripe), LedgerView.of(database_url) as view:
+    async with (
+        running_simulator(SimulatorConfig(manners=KIND)) as (_, stripe),
+        LedgerView.of(database_url) as view,
+    ):
         yield SystemUnderTest(quick(database_url, stripe.url), view, stripe)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -66,7 +67,6 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["serve"], {"LEDGER_PORT": "none"}, "LEDGER_PORT"),
         (["serve"], {"LEDGER_HOST": "0.0.0.0"}, "LEDGER_API_TOKEN"),
         (["worker"], {"STRIPE_API_KEY": "pk_live_x"}, "STRIPE_API_KEY"),
-        (["serve"], {"DATABASE_URL": "postgresql://u:geheim@127.0.0.1:1/x"}, "database"),
         (["transfers", "--status", "gone"], {}, "--status"),
         (["inbox", "list", "--status", "gone"], {}, "--status"),
         (["history", str(uuid4()), "--as-of", "yesterday"], {}, "--as-of"),
@@ -98,6 +98,30 @@ def test_usage_error_is_one_line_and_exit_code_2(
     assert len(ended.stderr.strip().splitlines()) == 1
     assert "Traceback" not in ended.stderr
     assert "geheim" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate"])
+def test_absent_database_is_awaited_and_exit_code_is_75(command: str) -> None:
+    ended = run(
+        command, DATABASE_URL="postgresql://u:geheim@127.0.0.1:1/x", LEDGER_START_TIMEOUT="2s"
+    )
+    waiting, sentence = ended.stderr.strip().splitlines()
+    assert (ended.returncode, json.loads(waiting)["event"]) == (75, "waiting for the database")
+    assert "start it, or try again later" in sentence
+    assert "geheim" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["transfers"], ["verify"], ["reconcile"], ["alarms"]])
+def test_absent_database_ends_a_command_at_once_with_75(command: list[str]) -> None:
+    ended = run(*command, DATABASE_URL="postgresql://u:geheim@127.0.0.1:1/x")
+    assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (75, 1)
+
+
+def test_unknown_database_is_a_wrong_setting(database_url: str) -> None:
+    unknown = urlsplit(database_url)._replace(path="/unknown").geturl()
+    ended = run("serve", DATABASE_URL=unknown, LEDGER_PORT="18998")
+    assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (2, 1)
+    assert "does not exist" in ended.stderr
 
 
 async def test_transfers_and_history_are_shown(database_url: str) -> None:
@@ -235,7 +259,13 @@ def test_database_of_a_development_version_ends_a_command_with_2(
     assert "made by an unreleased development version" in line
 
 
+def bound_to_the_simulator(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("insert into ledger_binding (mode) values ('simulator')")
+
+
 def test_simulator_database_refuses_a_live_key(database_url: str) -> None:
+    bound_to_the_simulator(database_url)
     simulated = run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
     assert simulated.returncode == 1, "Stripe cannot be reached, so the doctor finds something"
     live = run(
@@ -252,12 +282,13 @@ def test_simulator_database_refuses_a_live_key(database_url: str) -> None:
 def test_simulator_ledger_with_live_key_exits_with_one_line(
     database_url: str, command: str
 ) -> None:
-    run("doctor", DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE)
+    bound_to_the_simulator(database_url)
     ended = run(
         command,
         DATABASE_URL=database_url,
         STRIPE_API_BASE=NOWHERE,
         STRIPE_API_KEY="sk_live_x",
+        LEDGER_API_TOKEN="a-token-of-the-tests",
         LEDGER_PORT="18999",
     )
     assert ended.returncode == 2

@@ -19,7 +19,12 @@ import pytest
 
 from infrastructure.bootstrap import stored
 from infrastructure.settings import settings_from
-from infrastructure.simulators.stripe import RunningSimulator, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    RunningSimulator,
+    SimulatorConfig,
+    running_simulator,
+)
 from tests.scripts.test_command_line import ROOT
 from tests.support.json_types import Json
 from tests.support.planted_differences import MANY, SELLERS, PlantedDifferences
@@ -73,7 +78,7 @@ def measured(*arguments: str, **environment: str) -> Ended:
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[RunningSimulator]:
-    async with running_simulator() as (simulator, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, control):
         for number in range(SELLERS):
             await control.change_account(f"acct_1s{number}")
         yield simulator

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from tests.scripts.test_command_line import run
+from tests.support.database_edits import triggers_off
 from tests.support.seeded_ledger import load_ledger
 
 
@@ -28,8 +29,7 @@ def test_seal_is_made_kept_and_verified(ledger: str, tmp_path: Path) -> None:
     assert again.returncode == 2, "a seal is evidence: it is not overwritten"
     assert len(again.stderr.splitlines()) == 1
 
-    with psycopg.connect(ledger, autocommit=True) as connection:
-        connection.execute("set session_replication_role = replica")
+    with triggers_off(ledger) as connection:
         connection.execute("delete from ledger_events where notification_id > 100")
     cut = run("verify", "--seal", str(file), "--key-file", str(key), DATABASE_URL=ledger)
     assert cut.returncode == 1

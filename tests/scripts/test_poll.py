@@ -10,7 +10,12 @@ from typing import Protocol
 import psycopg
 import pytest
 
-from infrastructure.simulators.stripe import SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from tests.scripts.test_command_line import run
 from tests.support.json_types import Json
 
@@ -25,7 +30,7 @@ class Command(Protocol):
 
 @pytest.fixture
 async def stripe() -> AsyncIterator[SimulatorControl]:
-    async with running_simulator() as (_, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (_, control):
         yield control
 
 

@@ -22,7 +22,12 @@ from infrastructure.bootstrap import stored
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.settings import settings_from
-from infrastructure.simulators.stripe import SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from tests.scripts.test_command_line import run
 from tests.support.json_types import Json
 from tests.support.service import LedgerCaller
@@ -33,7 +38,7 @@ ORDERS = ("o1", "o2", "o3")
 
 @pytest.fixture
 async def stripe() -> AsyncIterator[SimulatorControl]:
-    async with running_simulator() as (_, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (_, control):
         await control.fund("eur", 1_000_000)
         await control.change_account("acct_1ada")
         yield control

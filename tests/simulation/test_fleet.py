@@ -5,11 +5,11 @@ import asyncio
 from datetime import timedelta
 
 from domain.seller_transfer.facts import CallStarted
+from infrastructure.simulation.fleet import Fleet
+from infrastructure.simulation.stripe_in_process import VirtualStripe
+from infrastructure.simulation.virtual_time import now, run
 from tests.support.book_comparison import books_agree
 from tests.support.marketplace import Marketplace
-from tests.support.stripe_in_process import VirtualStripe
-from tests.support.virtual_fleet import Fleet
-from tests.support.virtual_time import now, run
 
 HOUR = timedelta(hours=1)
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from infrastructure.settings import WorkSettings
+from infrastructure.simulation.fleet import LONG_LEASE, Fleet
+from infrastructure.simulation.stripe_in_process import VirtualStripe
+from infrastructure.simulation.virtual_time import now, run
 from infrastructure.simulators.stripe.accounts import fund, pay_out
 from tests.support.book_comparison import books_agree
 from tests.support.marketplace import Marketplace, account
-from tests.support.stripe_in_process import VirtualStripe
-from tests.support.virtual_fleet import LONG_LEASE, Fleet
-from tests.support.virtual_time import now, run
 
 RARELY = WorkSettings(check_interval=timedelta(hours=1))
 SETTINGS = replace(LONG_LEASE, transfers=RARELY, reversals=RARELY)

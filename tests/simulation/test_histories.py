@@ -17,11 +17,11 @@ import pytest
 
 from domain.identity import transfer_stream
 from infrastructure.postgres.event_store import RecordedFact
+from infrastructure.simulation.fleet import Fleet, Process
+from infrastructure.simulation.stripe_in_process import VirtualStripe
+from infrastructure.simulation.virtual_time import run
 from tests.support.book_comparison import books_agree
 from tests.support.marketplace import Marketplace
-from tests.support.stripe_in_process import VirtualStripe
-from tests.support.virtual_fleet import Fleet, Process
-from tests.support.virtual_time import run
 
 SELLERS = ("anna", "ben", "cleo", "dora")
 ORDERS, TROUBLES = 10, 6

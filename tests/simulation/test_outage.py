@@ -10,12 +10,12 @@ import pytest
 
 from domain.seller_transfer.facts import CallStarted
 from infrastructure.postgres.ledger import FactCodec
+from infrastructure.simulation.fleet import DEFAULT_SETTINGS, Fleet
+from infrastructure.simulation.network import NetworkConditions
+from infrastructure.simulation.virtual_time import now, run
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due
 from tests.support.in_memory.stripe import MemoryStripe
-from tests.support.stripe_in_process import NetworkConditions
-from tests.support.virtual_fleet import DEFAULT_SETTINGS, Fleet
-from tests.support.virtual_time import now, run
 
 STORM = int(os.environ.get("LEDGER_STORM", "1000"))
 """Refunds of the burst; LEDGER_STORM=10000 takes ten times as long."""

@@ -4,13 +4,14 @@ import asyncio
 from datetime import timedelta
 
 from domain.pause import EVERYTHING
+from infrastructure.simulation.fleet import Fleet
+from infrastructure.simulation.network import NetworkConditions
+from infrastructure.simulation.stripe_in_process import VirtualStripe
+from infrastructure.simulation.virtual_time import now, run
 from tests.support.book_comparison import books_agree
 from tests.support.due_reversals import reversals_due
 from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.marketplace import Marketplace
-from tests.support.stripe_in_process import NetworkConditions, VirtualStripe
-from tests.support.virtual_fleet import Fleet
-from tests.support.virtual_time import now, run
 
 HOUR = timedelta(hours=1)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.virtual_time import BEGINNING, Deadlock, now, run
+from infrastructure.simulation.virtual_time import BEGINNING, Deadlock, now, run
 
 
 def test_virtual_year_takes_no_time() -> None:

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from tests.support.expected_books import ROWS, Snapshot, compared
-from tests.support.in_memory.database import MemoryDatabase
+from infrastructure.simulation.book_comparison import ROWS, Snapshot, compared
+from infrastructure.simulation.in_memory.database import MemoryDatabase
 from tests.support.json_types import Json
 
 

@@ -19,7 +19,9 @@ from domain.provider_call.outcome import (
     Hindrance,
     NotExecuted,
     Outcome,
+    Pending,
     Rejected,
+    ReversalOutcome,
     Succeeded,
     Unknown,
 )
@@ -116,8 +118,11 @@ class Story:
         assert isinstance(step, LookUp), step
         return step
 
-    def answer(self, send: Send, outcome: Outcome, seen: TransferAtStripe | None = None) -> "Story":
+    def answer(
+        self, send: Send, outcome: ReversalOutcome, seen: TransferAtStripe | None = None
+    ) -> "Story":
         if send.what == TRANSFER:
+            assert not isinstance(outcome, Pending), "no transfer is pending"
             record_transfer_outcome(self.transfer, send.attempt, outcome, self.now, self.policy)
         else:
             record_reversal_outcome(
@@ -125,7 +130,7 @@ class Story:
             )
         return self
 
-    def call(self, outcome: Outcome, seen: TransferAtStripe | None = None) -> Send:
+    def call(self, outcome: ReversalOutcome, seen: TransferAtStripe | None = None) -> Send:
         """Make the next call and record its answer."""
         send = self.send()
         self.answer(send, outcome, seen)
@@ -140,7 +145,7 @@ class Story:
     def see(self, seen: TransferAtStripe) -> "Story":
         """Look up the running reversal, and see this transfer."""
         look = self.look()
-        record_reversal_look_up(self.transfer, seen, self.now, look)
+        record_reversal_look_up(self.transfer, seen, self.now, self.policy, look)
         return self
 
     def see_nothing(self, look: LookUp) -> "Story":
@@ -148,14 +153,14 @@ class Story:
         if look.what == TRANSFER:
             record_transfer_look_up(self.transfer, (), self.now, look)
         else:
-            record_reversal_look_up(self.transfer, self.books(), self.now, look)
+            record_reversal_look_up(self.transfer, self.books(), self.now, self.policy, look)
         return self
 
     # Stripe
 
     def books(self, *reversals: ReversalAtStripe, tr: str = TR) -> TransferAtStripe:
         """Return the transfer as Stripe shows it, with these reversals, newest first."""
-        taken = sum(reversal.amount for reversal in reversals)
+        taken = sum(reversal.amount for reversal in reversals if reversal.taken)
         ours = str(self.transfer.id)
         return TransferAtStripe(
             tr, self.transfer.amount, taken, "EUR", self.transfer.destination, ours, reversals
@@ -238,6 +243,9 @@ class Answers:
     invalid = Rejected(400, "parameter_invalid_integer", "Invalid integer", stored=False)
     refused = Rejected(400, None, "Something is wrong", stored=True)
     too_little = Rejected(400, "balance_insufficient", "Insufficient funds", stored=True)
+    too_little_in_words = Rejected(
+        400, None, "does not have sufficient funds", stored=True, says_no_funds=True
+    )
     too_little_unstored = Rejected(400, "balance_insufficient", "Insufficient funds", stored=False)
     on_hold = Rejected(
         400, "insufficient_capabilities_for_transfer", "needs capabilities", stored=True
@@ -309,6 +317,7 @@ class Sale:
     ) -> None:
         """Record an outcome; recover the shares of a reversal whose cause vanished meanwhile."""
         if send.what == TRANSFER:
+            assert not isinstance(outcome, Pending), "no transfer is pending"
             record_transfer_outcome(transfer, send.attempt, outcome, self.now, POLICY)
         else:
             record_reversal_outcome(
@@ -401,5 +410,6 @@ StateOf = Callable[[Stream], dict[str, object]]
 
 
 def state_of(stream: Stream) -> dict[str, object]:
-    """Return all fields of an aggregate, without the facts that are not appended yet."""
-    return {name: value for name, value in vars(stream).items() if name != "_pending_events"}
+    """Return all fields of an aggregate, without those that belong to one command."""
+    of_command = ("_pending_events", "shortened")
+    return {name: value for name, value in vars(stream).items() if name not in of_command}

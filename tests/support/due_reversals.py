@@ -7,10 +7,10 @@ from domain.identity import transfer_stream
 from domain.provider_call.request_body import TransferBody
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.transfer_outcome import complete
+from infrastructure.simulation.fleet import Fleet
+from infrastructure.simulation.virtual_time import now
 from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.marketplace import CURRENCY, account
-from tests.support.virtual_fleet import Fleet
-from tests.support.virtual_time import now
 
 AT_ONCE = 500
 """Transfers of one append."""

@@ -102,8 +102,7 @@ def on_hold(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
-    """Refused although Stripe's books show enough left: most likely the seller's balance is too
-    low."""
+    """Refused since the seller's balance is too low, as Stripe says."""
     return ExpectedOutcome(
         ("AttemptDeferred",), "awaiting_funds", None, (1, 1 + stored),
         due=Due.FUNDS, waiting_for="funds", alarm="awaiting_funds", then=TAKEN,
@@ -111,7 +110,7 @@ def uncollectable(*, stored: bool = True) -> ExpectedOutcome:
 
 
 def not_taken(*, stored: bool = False) -> ExpectedOutcome:
-    """Refused for a reason that more money does not cure: one attempt is used."""
+    """Refused without a word that money would help: one attempt is used."""
     return ExpectedOutcome(
         ("AttemptDeferred",),
         "rejected",
@@ -131,11 +130,20 @@ def not_found() -> ExpectedOutcome:
     )  # fmt: skip
 
 
-def hindered(why: str, alarm: str | None = None, *, open_: bool = False) -> "PerCall":
+def hindered(
+    why: str, alarm: str | None = None, *, open_: bool = False, identified: bool = True
+) -> "PerCall":
     """Stripe did not begin: the same key again soon, and no attempt is used."""
     return for_both(
         ExpectedOutcome(
-            ("AttemptDeferred",), why, None, (1, 1), due=Due.HINDERED, alarm=alarm, open=open_
+            ("AttemptDeferred",),
+            why,
+            None,
+            (1, 1),
+            due=Due.HINDERED,
+            alarm=alarm,
+            open=open_,
+            identified=identified,
         )
     )
 

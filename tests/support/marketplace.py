@@ -10,10 +10,10 @@ from application.commands.refunds import RefundReport
 from domain.fact import Fact
 from domain.order.state import Share
 from infrastructure.postgres.ledger import FactCodec
+from infrastructure.simulation.fleet import Fleet
+from infrastructure.simulation.virtual_time import now
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_reversals import ReversalRow
-from tests.support.virtual_fleet import Fleet
-from tests.support.virtual_time import now
 
 CURRENCY = "EUR"
 

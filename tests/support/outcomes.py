@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from domain.provider_call.outcome import Outcome, Succeeded
+from domain.provider_call.outcome import Outcome, Pending, ReversalOutcome, Succeeded
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
@@ -24,7 +24,7 @@ def record_reversal_outcome(
     transfer: SellerTransfer,
     reversal_id: str,
     attempt: int,
-    outcome: Outcome,
+    outcome: ReversalOutcome,
     seen: TransferAtStripe | None,
     now: datetime,
     policy: Policy,
@@ -33,5 +33,7 @@ def record_reversal_outcome(
         reversal_outcome.complete_reversal(
             transfer, reversal_id, outcome.stripe_id, outcome.amount, outcome.request_id, now
         )
+    elif isinstance(outcome, Pending):
+        reversal_outcome.record_pending(transfer, reversal_id, outcome, now, policy)
     else:
         reversal_outcome.record_failure(transfer, reversal_id, attempt, outcome, seen, now, policy)

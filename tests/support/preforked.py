@@ -208,6 +208,9 @@ def _become(request: tuple[list[str], dict[str, str]], stdout: int, stderr: int)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
+    from infrastructure.log_config import STANDARD_ERROR
+
+    STANDARD_ERROR.flush_within(5.0)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 1)

@@ -107,11 +107,9 @@ OTHER_MODE = (
     "No such transfer: 'tr_x'; a similar object exists in live mode, but a test mode key was "
     "used to make this request."
 )
-REFUSED = PerCall(rejected(stored=True), uncollectable())
+REFUSED = PerCall(rejected(stored=True), not_taken(stored=True))
 INVALID = PerCall(rejected(stored=False), not_taken())
-"""A validation error with a code, which says that no money would help."""
-UNTOLD = PerCall(rejected(stored=False), uncollectable(stored=False))
-"""The same without one: it could be anything."""
+"""A refusal that does not say that money would help."""
 SILENT = "stripe_refuses_the_key"
 STRANGE = "stripe_answer_not_understood"
 NO_JSON = r"HTTP \d+ with a body that is not Stripe's: .+"
@@ -119,13 +117,13 @@ NO_JSON = r"HTTP \d+ with a body that is not Stripe's: .+"
 REFUSALS = [
     # the destination and the source
     Row("destination unknown", "W, param G", Situation(None, open_the_account, seller="missing"),
-        PerCall(create=rejected(stored=False)), "no_such_destination"),
+        PerCall(create=rejected(stored=True)), "no_such_destination"),
     Row("destination lacks capability", "P", Situation(forbid_transfers, allow_transfers),
     PerCall(create=on_hold()), LACKS),
     _stated("destination lacks capability, not stored", "P", LACKS,
     PerCall(create=on_hold(stored=False))),
     _stated("destination lacks capability, as 403", "P", LACKS,
-    PerCall(create=on_hold(stored=False)), status=403),
+    PerCall(create=on_hold(stored=False)._replace(identified=False)), status=403),
     Row("source unknown", "G", Situation(source="ch_missing"),
         PerCall(create=rejected(stored=False, cured=False)), "no_such_charge"),
     Row("source in another currency", "P", Situation(charged("ch_1usd", "usd", 5_000),
@@ -177,13 +175,13 @@ REFUSALS = [
         "integer_too_small", "integer_too_large", "integer_invalid", "parameter_missing",
         "parameter_unknown",
         "parameter_empty")),
-    *(_stated(f"invalid: {entry}", "G", entry, UNTOLD) for entry in (
+    *(_stated(f"invalid: {entry}", "G", entry, INVALID) for entry in (
         "string_invalid", "string_too_long", "array_invalid", "object_invalid", "expand_unknown",
         "key_too_long",
         "metadata_too_many", "metadata_key_too_long", "metadata_value_too_long")),
     *(_stated(f"invalid: {entry}", "G", entry,
     PerCall(create=INVALID.create)) for entry in ("choice_invalid", "currency_invalid")),
-    _stated("invalid: boolean_invalid", "G", "boolean_invalid", PerCall(reverse=UNTOLD.reverse)),
+    _stated("invalid: boolean_invalid", "G", "boolean_invalid", PerCall(reverse=INVALID.reverse)),
 ]  # fmt: skip
 
 HINDRANCES = [
@@ -194,13 +192,13 @@ HINDRANCES = [
     Row("locked", "W", Fault("status", {"status": 429, "lock": True}), hindered("lock_timeout"),
     "lock_timeout"),
     _stated("key in use", "D, text P", "key_in_use", hindered("key_in_use", open_=True)),
-    _stated("no API key", "D, text G", "no_api_key", hindered("unauthorized", SILENT)),
-    _stated("wrong API key", "D, text G", "invalid_api_key", hindered("unauthorized", SILENT)),
-    _stated("expired API key", "D, text G", "expired_api_key", hindered("unauthorized", SILENT)),
+    _stated("no API key", "D, text G", "no_api_key", hindered("unauthorized", SILENT, identified=False)),
+    _stated("wrong API key", "D, text G", "invalid_api_key", hindered("unauthorized", SILENT, identified=False)),
+    _stated("expired API key", "D, text G", "expired_api_key", hindered("unauthorized", SILENT, identified=False)),
     _stated("key without permission", "D, text G", "key_lacks_permission", hindered("forbidden",
-    SILENT)),
+    SILENT, identified=False)),
     _stated("account out of reach", "D, suffix P", "account_not_accessible", hindered("forbidden",
-    SILENT)),
+    SILENT, identified=False)),
 ]  # fmt: skip
 
 UNKNOWNS = [

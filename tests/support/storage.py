@@ -25,11 +25,12 @@ from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
-from tests.support.in_memory.alarms import MemoryAlarms
-from tests.support.in_memory.circuit_breaker import MemoryCircuitBreaker
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory, event_log
-from tests.support.in_memory.inbox import MemoryInbox
-from tests.support.in_memory.work_queue import MemoryRateLimiter, MemoryWork
+from infrastructure.simulation.in_memory.alarms import MemoryAlarms
+from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
+from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
+from infrastructure.simulation.in_memory.inbox import MemoryInbox
+from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
 
 CHANNELS = ("ledger_events", "ledger_work")
 """The notification channels of every worker."""

@@ -17,6 +17,7 @@ from infrastructure.settings import WorkSettings
 from infrastructure.simulators.stripe import SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
 from tests.support.expected_outcomes import Due
+from tests.support.idempotency_keys import epoch_of
 from tests.support.injected_faults import AnswerRewriter, Fault, RewrittenAnswer, Situation
 from tests.support.json_types import Json
 from tests.support.response_matrix import PATIENT, ResponseCase, Row
@@ -161,9 +162,7 @@ class CallStory:
         ]
         named = {fact.key: fact.body for fact in intents}
         assert [post["key"] for post in await self.posts()] == [fact.key for fact in intents]
-        assert [fact.key.rpartition(":")[2] for fact in intents] == [
-            f"e{fact.epoch}" for fact in intents
-        ]
+        assert [epoch_of(fact.key) for fact in intents] == [f"e{fact.epoch}" for fact in intents]
         assert [fact.body for fact in intents] == [named[fact.key] for fact in intents]
         return intents
 

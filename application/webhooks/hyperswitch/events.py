@@ -7,14 +7,17 @@ API.
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 
+from application.foreign_members import AS_MEMBERS, text_or_none
 from application.webhooks.amounts import Amount, AnyAmount
+from application.webhooks.names import Name, PossibleName
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-"""An id that becomes metadata of a reversal. Stripe takes 500 characters there; a longer one would
-block all later reversals."""
-Words = Annotated[str, AfterValidator(lambda words: words.replace("\x00", "\ufffd"))]
+Words = Annotated[
+    str | None,
+    AfterValidator(lambda words: words.replace("\x00", "\ufffd") if words else None),
+    BeforeValidator(text_or_none),
+]
 """Text of a bank, passed on by a connector. PostgreSQL stores no NUL, and no report may be lost for
 its wording."""
 
@@ -27,20 +30,23 @@ Hint = Annotated[str | None, BeforeValidator(lambda told: told if isinstance(tol
 class MarketplaceMetadata:
     """Metadata that the marketplace attached."""
 
-    order_id: str | None = None
+    order_id: PossibleName = None
+
+
+Metadata = Annotated[MarketplaceMetadata | None, AS_MEMBERS]
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentContent:
     """`content.object` of a payment event."""
 
-    payment_id: str
+    payment_id: Name
     status: str
     amount: AnyAmount
     currency: str
     amount_received: AnyAmount | None = None
-    merchant_order_reference_id: str | None = None
-    metadata: MarketplaceMetadata | None = None
+    merchant_order_reference_id: PossibleName = None
+    metadata: Metadata = None
     connector: Hint = None
     connector_transaction_id: Hint = None
     """Name of the payment at the connector; behind Stripe the PaymentIntent."""
@@ -60,12 +66,12 @@ class RefundContent:
     """`content.object` of a refund event."""
 
     refund_id: Name
-    payment_id: str
+    payment_id: Name
     amount: Amount
     currency: str
     status: str
-    error_message: Words | None = None
-    metadata: MarketplaceMetadata | None = None
+    error_message: Words = None
+    metadata: Metadata = None
 
     @property
     def named_order(self) -> str | None:
@@ -78,10 +84,12 @@ class DisputeContent:
     """`content.object` of a dispute event. Its amount arrives as a string of minor units."""
 
     dispute_id: Name
-    payment_id: str
+    payment_id: Name
     amount: Amount
     currency: str
-    connector_reason: Words | None = None
+    connector_reason: Words = None
+    metadata: Metadata = None
+    """Not part of the PSP's API today; read as a hint if it is there."""
 
 
 T = TypeVar("T")
@@ -98,8 +106,6 @@ class Content(Generic[T]):
 class Envelope(Generic[T]):
     """An event about a `T`."""
 
-    event_id: str
-    event_type: str
     content: Content[T]
 
 

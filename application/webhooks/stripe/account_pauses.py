@@ -1,7 +1,7 @@
 """Commands of account events: pause sellers, resume them, retry their transfers, and record their
 payouts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -12,7 +12,7 @@ from application.unit_of_work import UnitOfWork
 from application.webhooks.handler import StoredEvent
 from application.webhooks.stripe.events import PayoutObject
 from domain.errors import CallInFlight, NothingToRetry
-from domain.identity import pause_stream, payout_stream
+from domain.identity import pause_stream, payout_stream, seller_account_stream
 from domain.lifecycle import TransferStatus
 from domain.money import currency
 from domain.pause import scope_of_seller
@@ -39,14 +39,19 @@ class AccountPauses:
         """Stop the transfers to these sellers. Reversals go on, since money may leave the account
         at any time.
 
-        A pause by a person has a scope of its own and stays.
+        A pause by a person has a scope of its own and stays. A seller who has moved away from this
+        account goes on.
         """
-        for scope in map(_scope, sellers):
+        for seller_id in sellers:
 
-            def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> None:
-                uow.pause_of(scope, now).pause(actor, f"{_of(account)}{why}", now)
+            def decide(uow: UnitOfWork, now: datetime, seller_id: str = seller_id) -> None:
+                moved = uow.seller_account(seller_id)
+                if moved is None or moved.destination == account:
+                    pause = uow.pause_of(_scope(seller_id), now)
+                    pause.pause(actor, f"{_of(account)}{why}", now)
 
-            await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
+            streams = (pause_stream(_scope(seller_id)), seller_account_stream(seller_id))
+            await self._handler.handle(partial(self._handler.load, *streams), decide)
 
     async def resume(self, sellers: Sequence[str], account: str, actor: str, *, seen: bool) -> None:
         """End the pauses that events about this account began.
@@ -68,6 +73,30 @@ class AccountPauses:
                     pause.resume(actor, f"{_of(account)}its transfers are active", now)
 
             await self._handler.handle(partial(self._handler.load, pause_stream(scope)), decide)
+
+    async def tell(
+        self,
+        sellers: Sequence[str],
+        account: str,
+        told: Mapping[str, str],
+        source: str,
+        *,
+        whole: bool,
+    ) -> Mapping[str, str]:
+        """Keep the capabilities that an event tells about an account that our key may not read;
+        return all that are known of it. `whole`: the event tells all of them."""
+        known: Mapping[str, str] = told
+        for scope in map(_scope, sellers):
+
+            def decide(uow: UnitOfWork, now: datetime, scope: str = scope) -> Mapping[str, str]:
+                pause = uow.pause_of(scope, now)
+                before = {} if whole else pause.capabilities.get(account, {})
+                pause.tell(account, {**before, **told}, source, now)
+                return pause.capabilities[account]
+
+            load = partial(self._handler.load, pause_stream(scope))
+            known = await self._handler.handle(load, decide)
+        return known
 
     async def retry(
         self,

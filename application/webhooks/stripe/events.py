@@ -1,65 +1,72 @@
 """Stripe's webhooks: the members that the ledger reads. All other members are ignored.
 
+Amounts are as Stripe counts them (see `domain.currency`).
+
 A snapshot event carries its object as it was. A thin event (`v1.…`) only names its object, which
 has to be read at Stripe. Statuses are plain strings here, since Stripe may add new ones.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 
+from application.foreign_members import AS_ITEMS, AS_MEMBERS, Metadata, Text, Whole
 from application.webhooks.amounts import Amount, AnyAmount
+from application.webhooks.entitlement import sender_of
+from application.webhooks.names import Name, PossibleName, is_possible
+from domain.currency import from_stripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 
-THIN = "v1."
-"""Prefix of the types of thin events."""
+Members = Annotated[dict[str, object] | None, AS_MEMBERS]
 
 
 @dataclass(frozen=True, slots=True)
 class EventData:
     """`data` of a snapshot event."""
 
-    object: dict[str, object]
+    object: Members = None
 
 
 @dataclass(frozen=True, slots=True)
 class RelatedObject:
     """`related_object` of a thin event."""
 
-    url: str
+    url: Text = None
+    id: Text = None
 
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """A snapshot or thin event. `account` (thin: `context`) is the connected account of the event;
-    None: the platform."""
+    """A snapshot or thin event. `account` (thin: `context`, in old API versions `user_id`) is the
+    connected account of the event; None: the platform."""
 
-    id: str
-    type: str
-    account: str | None = None
-    context: str | None = None
+    account: object = None
+    context: object = None
+    user_id: object = None
     data: EventData | None = None
     related_object: RelatedObject | None = None
 
     @property
     def of_account(self) -> str | None:
-        return self.account or self.context
+        return sender_of(self.account, self.context, self.user_id)
 
 
 @dataclass(frozen=True, slots=True)
 class RefundObject:
     """A `refund`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
-    status: str | None = None
-    charge: str | None = None
-    payment_intent: str | None = None
-    failure_reason: str | None = None
-    transfer_group: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
+    status: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
+    failure_reason: Text = None
+    transfer_group: Text = None
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +81,54 @@ class BalanceMovement:
 class DisputeObject:
     """A `dispute`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: Amount
     currency: str
-    status: str | None = None
-    reason: str | None = None
-    charge: str | None = None
-    payment_intent: str | None = None
-    transfer_group: str | None = None
-    balance_transactions: list[BalanceMovement] = field(default_factory=list)
-    metadata: dict[str, str] = field(default_factory=dict)
+    status: Text = None
+    reason: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
+    transfer_group: Text = None
+    balance_transactions: Annotated[list[BalanceMovement], AS_ITEMS] = field(default_factory=list)
+    metadata: Metadata = field(default_factory=dict)
 
     @property
-    def still_withdrawn(self) -> int:
-        """The amount that the platform has not got back, as far as it is reported in the dispute's
-        own currency."""
-        return -sum(
-            moved.amount for moved in self.balance_transactions if moved.currency == self.currency
-        )
+    def still_withdrawn(self) -> dict[str, int]:
+        """The amounts that the platform has not got back, by currency: a dispute may be settled in
+        another currency than it was opened in."""
+        moved: Counter[str] = Counter()
+        for movement in self.balance_transactions:
+            moved[movement.currency.upper()] += movement.amount
+        return {currency: -amount for currency, amount in moved.items() if amount < 0}
 
 
-RefundOrDispute = RefundObject | DisputeObject
-"""An object about a buyer's payment. Its order is found by any of its names."""
+@dataclass(frozen=True, slots=True)
+class NamedObject:
+    """The names in a refund or dispute, of any shape. They tell whether it concerns an order of
+    ours."""
+
+    id: Text = None
+    status: Text = None
+    charge: PossibleName = None
+    payment_intent: PossibleName = None
+    transfer_group: PossibleName = None
+    metadata: Metadata = field(default_factory=dict)
+
+    @property
+    def orders(self) -> list[str]:
+        """The orders that the metadata or the transfer group names."""
+        named = (self.metadata.get("order_id"), self.transfer_group)
+        return [name for name in named if name and is_possible(name)]
+
+    @property
+    def names(self) -> list[str]:
+        """All names by which the order can be found."""
+        return [*self.orders, *self.payments]
+
+    @property
+    def payments(self) -> list[str]:
+        """Stripe's names of the payment."""
+        return [name for name in (self.charge, self.payment_intent) if name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,41 +139,57 @@ class TransferObject:
     amount: AnyAmount
     amount_reversed: AnyAmount
     currency: str
-    destination: str
-    metadata: dict[str, str] = field(default_factory=dict)
+    destination: Text = None
+    """Nullable; a transfer of ours has one."""
+    metadata: Metadata = field(default_factory=dict)
 
     @property
     def at_stripe(self) -> TransferAtStripe:
-        """The transfer as a look-up at Stripe would show it, without its reversals."""
-        ours = self.metadata.get("transfer_id")
+        """The transfer as a look-up at Stripe would show it, without its reversals. Raises
+        BadMoney."""
         currency = self.currency.upper()
         return TransferAtStripe(
-            self.id, self.amount, self.amount_reversed, currency, self.destination, ours
+            self.id,
+            from_stripe(currency, self.amount),
+            from_stripe(currency, self.amount_reversed),
+            currency,
+            self.destination or "",
+            self.metadata.get("transfer_id"),
+            ledger_id=self.metadata.get("ledger_id"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTransfer:
+    """The names in a transfer, of any shape. They tell whether it is ours."""
+
+    id: Text = None
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRequirements:
     """`requirements` of an account: the information that Stripe still wants."""
 
-    disabled_reason: str | None = None
+    disabled_reason: Text = None
 
 
 @dataclass(frozen=True, slots=True)
 class AccountObject:
     """An `account`."""
 
-    id: str
-    capabilities: dict[str, str] = field(default_factory=dict)
-    requirements: AccountRequirements | None = None
+    id: Name
+    capabilities: Metadata = field(default_factory=dict)
+    requirements: Annotated[AccountRequirements | None, AS_MEMBERS] = None
+    whole: Annotated[bool, BeforeValidator(lambda _: True)] = True
+    """False: only one capability was told."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapabilityObject:
     """A `capability` of an account."""
 
-    id: str
-    account: str
+    id: Name
     status: str
 
 
@@ -148,17 +197,18 @@ class CapabilityObject:
 class PayoutObject:
     """A `payout`. Amount in minor units."""
 
-    id: str
+    id: Name
     amount: AnyAmount
     currency: str
     status: str
-    arrival_date: int | None = None
+    arrival_date: Whole = None
     """Unix seconds."""
-    failure_code: str | None = None
-    failure_message: str | None = None
+    failure_code: Text = None
+    failure_message: Text = None
 
 
 EVENT = TypeAdapter(StripeEvent)
+NAMED, NAMED_TRANSFER = TypeAdapter(NamedObject), TypeAdapter(NamedTransfer)
 REFUND, DISPUTE, TRANSFER = (
     TypeAdapter(RefundObject),
     TypeAdapter(DisputeObject),

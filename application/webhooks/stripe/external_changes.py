@@ -16,11 +16,12 @@ from application.reconciliation.comparison import lacks_only_the_id
 from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import UnknownId
 from domain.provider_call.operation import TRANSFER
+from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.external_reversals import external_reversals, record_external
-from domain.seller_transfer.stripe_call import keep_evidence
+from domain.seller_transfer.stripe_call import keep_evidence, postpone
 
 
 class NotRecorded(StrEnum):
@@ -29,6 +30,7 @@ class NotRecorded(StrEnum):
     OPEN_CALL = "a reversal of ours is open, and its outcome comes first"
     BUSY = "a reversal of ours is due, and reversals by others are attributed after it"
     STUCK = "others reversed a transfer that waits for a person"
+    PENDING = "a reversal that others made is pending at Stripe, and counts once it has succeeded"
     DRIFT = "Stripe shows more reversed than is recorded here, and it cannot be attributed"
 
 
@@ -91,7 +93,7 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
     if transfer.stripe_transfer_id != seen.stripe_transfer_id:
         return None  # kept as evidence, with an alarm
     for made in reversed(seen.reversals):
-        if made.reversal_id in transfer.reversals:
+        if made.taken and made.reversal_id in transfer.reversals:
             reversal_outcome.complete_reversal(
                 transfer,
                 made.reversal_id,
@@ -101,9 +103,21 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
                 now,
                 "told by a webhook of Stripe",
             )
-    if not external_reversals(transfer, seen):
-        return NotRecorded.DRIFT if _unexplained(transfer, seen) else None
-    return _attribute(transfer, seen, now)
+    _look_now(transfer, seen, now)
+    if external_reversals(transfer, seen):
+        return _attribute(transfer, seen, now)
+    if _unexplained(transfer, seen):
+        return NotRecorded.DRIFT
+    others = any(made.pending and made.reversal_id is None for made in seen.reversals)
+    return NotRecorded.PENDING if others else None
+
+
+def _look_now(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:
+    """Let our pending reversal be looked up at once, since Stripe has decided about it."""
+    operation = transfer.operation
+    if operation is not None and operation.pending and not seen.pending:
+        why = DeferralReason.PENDING
+        postpone(transfer, why, "Stripe has decided about the pending reversal", now, now)
 
 
 def _disagreement(transfer: SellerTransfer, seen: TransferAtStripe) -> str | None:

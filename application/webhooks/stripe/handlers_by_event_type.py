@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from application.webhooks.entitlement import THIN
 from application.webhooks.handler import EventHandler, StoredEvent, WebhookResult
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.event_object import ObjectUnread
-from application.webhooks.stripe.events import THIN
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 
@@ -16,7 +16,9 @@ def stripe_handlers(
     """Return all handlers by event type."""
     known = {**payments.handlers(), **transfers.handlers(), **accounts.handlers()}
     handlers = {event_type: _reading(handler) for event_type, handler in known.items()}
-    return handlers | {THIN + event_type: handler for event_type, handler in handlers.items()}
+    thin = {THIN + event_type: handler for event_type, handler in handlers.items()}
+    v2 = {event_type: _reading(handler) for event_type, handler in accounts.v2_handlers().items()}
+    return handlers | thin | v2
 
 
 def _reading(handler: EventHandler) -> EventHandler:

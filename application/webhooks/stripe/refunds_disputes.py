@@ -1,12 +1,20 @@
 """Stripe's webhooks about refunds and disputes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from application.commands import Commands
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
-from application.commands.subjects import subject_of_order, subject_of_payment
+from application.commands.subjects import (
+    subject_of_dispute,
+    subject_of_order,
+    subject_of_payment,
+)
 from application.ports import Directory, OrderMatches
+from application.webhooks.entitlement import THIN
 from application.webhooks.handler import (
     DONE,
     REFUSALS,
@@ -19,15 +27,27 @@ from application.webhooks.handler import (
     parked_for,
     result_of,
 )
+from application.webhooks.order_of_event import order_of
 from application.webhooks.stripe.event_object import StripeObjects
-from application.webhooks.stripe.events import DISPUTE, REFUND, THIN, DisputeObject, RefundOrDispute
+from application.webhooks.stripe.events import (
+    DISPUTE,
+    NAMED,
+    REFUND,
+    DisputeObject,
+    NamedObject,
+)
+from application.webhooks.stripe.unconfirmed_refunds import UNCONFIRMED, UnconfirmedRefunds
+from application.webhooks.surplus_payments import dispute_of_surplus, refund_of_surplus
+from domain.currency import from_stripe
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
-from domain.errors import Contradiction
+from domain.errors import Contradiction, NotTheAuthority, OtherPayment
 from domain.identity import refund_stream
 from domain.money import currency
 from domain.order.authority import STRIPE
+from domain.order.payment_match import stripe_payment
 
 _D = DisputeStatus
+T = TypeVar("T")
 STATUSES: Mapping[str, DisputeStatus] = {
     "needs_response": _D.OPENED,
     "warning_needs_response": _D.OPENED,
@@ -55,6 +75,7 @@ class StripeRefundsDisputes:
         directory: Directory,
         objects: StripeObjects,
         policy: DisputePolicy,
+        unconfirmed: UnconfirmedRefunds | None = None,
     ) -> None:
         self._commands, self._directory, self._objects, self._policy = (
             commands,
@@ -62,6 +83,7 @@ class StripeRefundsDisputes:
             objects,
             policy,
         )
+        self._unconfirmed = unconfirmed
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
@@ -73,7 +95,8 @@ class StripeRefundsDisputes:
             (*FUNDS, *(f"charge.dispute.{name}" for name in ("created", "updated", "closed"))),
             self._dispute,
         )
-        return {**refunds, **disputes, "charge.refunded": self._charge_refunded}
+        other = {"charge.refunded": self._charge_refunded, UNCONFIRMED: self._unconfirmed_refund}
+        return {**refunds, **disputes, **other}
 
     async def _charge_refunded(self, event: StoredEvent) -> WebhookResult:
         return Ignored(
@@ -81,74 +104,113 @@ class StripeRefundsDisputes:
             "refund"
         )
 
-    async def _refund(self, event: StoredEvent) -> WebhookResult:
+    async def _unconfirmed_refund(self, event: StoredEvent) -> WebhookResult:
+        """Look whether the PSP has reported the refund by now."""
         refund = await self._objects.subject(event, REFUND)
-        if refund.status not in ("succeeded", "failed", "canceled"):
-            return Ignored(f"a refund that is {refund.status!r} takes nothing yet")
-        matches = await self._find(refund, refund_id=refund.id)
-        order_id = _paid_order(refund, matches)
+        named = NAMED.validate_python(await self._objects.members(event))
+        order_id = _paid_order(named, await self._find(named, refund_id=refund.id))
+        if isinstance(order_id, Parked) or self._unconfirmed is None:
+            return Ignored("its order is not known")
+        return await self._unconfirmed.look(refund, order_id)
+
+    async def _refund(self, event: StoredEvent) -> WebhookResult:
+        members = await self._objects.members(event)
+        named = NAMED.validate_python(members)
+        if named.status not in ("succeeded", "failed", "canceled"):
+            return Ignored(f"a refund that is {named.status!r} takes nothing yet")
+        matches = await self._find(named, refund_id=named.id)
+        order_id = _paid_order(named, matches)
         if isinstance(order_id, Parked):
-            return order_id
+            return _waiting(order_id, named, REFUND, members)
+        refund = REFUND.validate_python(members)
         refunds = self._commands.refunds
         record = refunds.succeeded if refund.status == "succeeded" else refunds.failed
         try:
             report = RefundReport(
                 name=refund.id,
                 order_id=order_id,
-                amount=refund.amount,
+                amount=from_stripe(refund.currency, refund.amount),
                 currency=currency(refund.currency),
                 source=event.source,
                 detail=refund.failure_reason,
                 provider=STRIPE,
                 stream=matches.refund or refund_stream(refund.id),
+                payment=stripe_payment(named.payment_intent, named.charge),
             )
             await record(report, event.done)
         except (
             Contradiction
         ):  # a refund at Stripe may fail after its success, and never the other way round
             return Ignored("an old report: the refund has failed since")
+        except NotTheAuthority as refused:
+            if refund.status == "succeeded" and self._unconfirmed is not None:
+                return await self._unconfirmed.expect(event, refund, report, refused)
+            return Ignored(str(refused))
+        except OtherPayment as other:
+            return refund_of_surplus(event, report, other, succeeded=refund.status == "succeeded")
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.REFUND_DISAGREES, maybe_foreign=True)
         return DONE
 
     async def _dispute(self, event: StoredEvent) -> WebhookResult:
-        dispute = await self._objects.subject(event, DISPUTE)
+        members = await self._objects.members(event)
+        named = NAMED.validate_python(members)
+        # our order first: the disputes of strangers concern neither the ledger nor a person
+        order_id = _paid_order(named, await self._find(named))
+        if isinstance(order_id, Parked):
+            return _waiting(order_id, named, DISPUTE, members)
+        dispute = DISPUTE.validate_python(members)
         reported = _statuses(event.event_type.removeprefix(THIN), dispute)
         if not reported:
             return Ignored(
                 f"a dispute that is {dispute.status!r}: the ledger does not know this status"
             )
-        if _D.REINSTATED in reported and dispute.still_withdrawn > 0:
-            reason = (
-                f"{dispute.still_withdrawn} of dispute {dispute.id} stay withdrawn: a person "
-                "decides which share sellers get"
-            )
-            return Parked(f"dispute:{dispute.id}", reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
-        order_id = _paid_order(dispute, await self._find(dispute))
-        if isinstance(order_id, Parked):
-            return order_id
         try:
             report = DisputeReport(
                 dispute_id=dispute.id,
                 provider=STRIPE,
                 order_id=order_id,
-                amount=dispute.amount,
+                amount=from_stripe(dispute.currency, dispute.amount),
                 currency=currency(dispute.currency),
                 reported=reported,
                 source=event.source,
                 reason=dispute.reason,
+                payment=stripe_payment(named.payment_intent, named.charge),
             )
+            if _D.REINSTATED in reported and dispute.still_withdrawn:
+                return await self._reinstated_in_part(report, dispute.still_withdrawn)
             await self._commands.disputes.record(report, self._policy, event.done)
+        except OtherPayment as other:
+            return dispute_of_surplus(event, report, other)
         except REFUSALS as refused:
             return result_of(refused, order_id, WebhookAlarm.DISPUTE_DISAGREES, maybe_foreign=True)
         return DONE
 
-    async def _find(self, about: RefundOrDispute, refund_id: str | None = None) -> OrderMatches:
-        named = _orders_named(about)
-        payments = [*_payments_named(about), *named]
-        return await self._directory.find_order(
+    async def _reinstated_in_part(
+        self, report: DisputeReport, still_withdrawn: Mapping[str, int]
+    ) -> WebhookResult:
+        """Let the event wait for the decision of a person about the rest of the money."""
+        if not await self._commands.disputes.record_part(report, still_withdrawn):
+            return Ignored("a person decided how much of the order the dispute takes")
+        kept = ", ".join(f"{amount} {code}" for code, amount in still_withdrawn.items())
+        reason = (
+            f"{kept} (minor units) of dispute {report.dispute_id} over {report.amount} "
+            f"{report.currency} of order {report.order_id!r} stay withdrawn: a person decides how "
+            "much of the order the dispute takes"
+        )
+        subject = subject_of_dispute(report.dispute_id)
+        return Parked(subject, reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)
+
+    async def _find(self, about: NamedObject, refund_id: str | None = None) -> OrderMatches:
+        """Find the order: by the refund and the payment, else by the names in the metadata. The
+        PSP writes its payment's id there."""
+        named, payments = about.orders, about.payments
+        found = await self._directory.find_order(
             refund_id=refund_id, order_ids=named, payment_ids=payments, source_transactions=payments
         )
+        if found.by_refund is not None or found.by_payment or found.by_id or not named:
+            return found
+        return await self._directory.find_order(payment_ids=named, source_transactions=named)
 
 
 def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
@@ -162,20 +224,30 @@ def _statuses(event_type: str, dispute: DisputeObject) -> list[DisputeStatus]:
     )
 
 
-def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
+def _waiting(
+    parked: Parked, about: NamedObject, kind: TypeAdapter[T], members: Mapping[str, object]
+) -> Parked:
+    """Return the result of an object that waits for its order. One that names neither order nor
+    payment cannot be told from a stranger's, so it has to be readable. Raises ValidationError."""
+    if not about.names:
+        kind.validate_python(members)
+    return parked
+
+
+def _paid_order(about: NamedObject, matches: OrderMatches) -> str | Parked:
     """Return the order of a refund or dispute once it is paid: before that, its authority is not
     known.
 
     The event may be about an order that is not registered yet, or about a payment that is no order
     of ours.
     """
-    order_id = matches.by_id[0] if matches.by_id else matches.sole_by_payment
+    order_id = order_of(matches)
     if order_id is None:
-        named, payments = _orders_named(about), _payments_named(about)
+        named, payments = about.orders, about.payments
         subject = (
             subject_of_order(named[0])
             if named
-            else subject_of_payment(payments[0] if payments else about.id)
+            else subject_of_payment(payments[0] if payments else about.id or "unknown")
         )
         return parked_for(subject, maybe_foreign=True)
     if order_id not in matches.paid:
@@ -184,11 +256,3 @@ def _paid_order(about: RefundOrDispute, matches: OrderMatches) -> str | Parked:
         )
         return Parked(subject_of_order(order_id), reason)
     return order_id
-
-
-def _orders_named(about: RefundOrDispute) -> list[str]:
-    return [name for name in (about.metadata.get("order_id"), about.transfer_group) if name]
-
-
-def _payments_named(about: RefundOrDispute) -> Sequence[str]:
-    return [name for name in (about.charge, about.payment_intent) if name]

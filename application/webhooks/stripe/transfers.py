@@ -18,9 +18,19 @@ from application.webhooks.handler import (
     WebhookAlarm,
     WebhookResult,
 )
-from application.webhooks.stripe.event_object import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
-from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
+from application.webhooks.stripe.event_object import (
+    READ_WITHIN,
+    UNREADABLE_RETRY,
+    StripeObjects,
+    names_no_object,
+)
+from application.webhooks.stripe.events import (
+    NAMED_TRANSFER,
+    TRANSFER,
+    StripeEvent,
+)
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
+from domain.errors import BadMoney
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -36,9 +46,14 @@ class StripeTransfers:
     is read at Stripe."""
 
     def __init__(
-        self, changes: ExternalChanges, directory: Directory, gateway: TransferGateway
+        self,
+        changes: ExternalChanges,
+        directory: Directory,
+        gateway: TransferGateway,
+        ledger_id: str | None = None,
     ) -> None:
         self._changes, self._directory, self._gateway = changes, directory, gateway
+        self._ledger_id = ledger_id
 
     def handlers(self) -> Mapping[str, EventHandler]:
         """Return the handlers by event type."""
@@ -48,26 +63,34 @@ class StripeTransfers:
 
     async def _transfer(self, event: StoredEvent) -> WebhookResult:
         envelope = StripeObjects.envelope(event)
-        carried = (
-            TRANSFER.validate_python(envelope.data.object) if envelope.data is not None else None
-        )
-        if carried is None:
-            return await self._thin(event, _id_of_related(envelope))
-        ours = await self._ours(carried.at_stripe)
+        if envelope.data is None or envelope.data.object is None:
+            stripe_id = _id_of_related(envelope)
+            return await self._thin(event, stripe_id) if stripe_id else names_no_object(event)
+        # ours first: the transfers of strangers may have any shape
+        named = NAMED_TRANSFER.validate_python(envelope.data.object)
+        ours = await self._ours(named.id, self._named_by(named.metadata))
         if ours is None:
             return Ignored(FOREIGN)
-        early = _result_without_read(ours, carried)
+        carried = TRANSFER.validate_python(envelope.data.object)
+        try:
+            shown = carried.at_stripe
+        except BadMoney as fraction:
+            return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
+        early = _result_without_read(ours, shown)
         if early is not None:
             return early
         # a transfer without reversals is contained completely in its event, which is signed
-        seen = carried.at_stripe if carried.amount_reversed == 0 else await self._read(carried.id)
+        whole = shown.amount_reversed == 0 and not _awaits_stripe(ours)
+        seen = shown if whole else await self._read(carried.id)
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
         seen = await self._read(stripe_id)
         if isinstance(seen, Later | Parked):
             return seen
-        ours = await self._ours(seen)
+        ours = await self._ours(
+            seen.stripe_transfer_id, None if seen.is_foreign(self._ledger_id) else seen.transfer_id
+        )
         return Ignored(FOREIGN) if ours is None else await self._record(event, ours, seen)
 
     async def _record(
@@ -79,7 +102,7 @@ class StripeTransfers:
                 return DONE
             case NotRecorded.OPEN_CALL:
                 return Later(missing.value, UNREADABLE_RETRY)
-            case NotRecorded.BUSY:
+            case NotRecorded.BUSY | NotRecorded.PENDING:
                 return Parked(f"transfer:{ours.id}", missing.value)
             case NotRecorded.STUCK | NotRecorded.DRIFT:
                 return Parked(f"transfer:{ours.id}", missing.value, WebhookAlarm.REVERSED_AT_STRIPE)
@@ -98,30 +121,39 @@ class StripeTransfers:
             reason = f"Stripe sent an event about it, but does not know it: {absent}"
             return Parked(f"object:{stripe_id}", reason, WebhookAlarm.UNREADABLE)
 
-    async def _ours(self, seen: TransferAtStripe) -> SellerTransfer | None:
-        known = await self._directory.transfer_at_stripe(seen.stripe_transfer_id)
-        transfer_id = known or _uuid(seen.transfer_id)
+    def _named_by(self, metadata: Mapping[str, str]) -> str | None:
+        """Return the transfer that the metadata names; None if another ledger wrote it."""
+        ledger_id = metadata.get("ledger_id", self._ledger_id)
+        foreign = self._ledger_id is not None and ledger_id != self._ledger_id
+        return None if foreign else metadata.get("transfer_id")
+
+    async def _ours(self, stripe_id: str | None, our_id: str | None) -> SellerTransfer | None:
+        known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
+        transfer_id = known or _uuid(our_id)
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 
-def _result_without_read(ours: SellerTransfer, carried: TransferObject) -> WebhookResult | None:
+def _result_without_read(ours: SellerTransfer, shown: TransferAtStripe) -> WebhookResult | None:
     """Return the result if it can be decided without reading Stripe, else None. Most events only
     echo our own calls."""
-    if ours.stripe_transfer_id == carried.id and carried.amount_reversed <= ours.amount_reversed:
+    known = shown.amount_reversed <= ours.amount_reversed and not _awaits_stripe(ours)
+    if ours.stripe_transfer_id == shown.stripe_transfer_id and known:
         return Ignored(NO_NEWS)
     if ours.in_flight is not None and ours.operation is not None and ours.operation.in_call:
         return Later("a call of ours is under way, and its answer comes first", SOON)
     return None
 
 
+def _awaits_stripe(ours: SellerTransfer) -> bool:
+    """Return whether a reversal is pending at Stripe, so that any event may tell its end."""
+    return ours.operation is not None and ours.operation.pending
+
+
 def _id_of_related(envelope: StripeEvent) -> str:
-    """Return the id of the object that a thin event names, or an empty id, which matches no
-    transfer."""
-    return (
-        envelope.related_object.url.rpartition("/")[2]
-        if envelope.related_object is not None
-        else ""
-    )
+    """Return the id of the transfer that a thin event names; empty if it names none."""
+    related = envelope.related_object
+    url = related.url if related is not None else None
+    return url.rpartition("/")[2] if url is not None and url.startswith("/v1/transfers/") else ""
 
 
 def _uuid(name: str | None) -> UUID | None:

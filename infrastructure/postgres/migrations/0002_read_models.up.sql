@@ -125,6 +125,7 @@ create table orders (
     currency           text        not null,
     amount             bigint      not null,
     refunded           bigint      not null,
+    collected          bigint,
     status             text        not null,
     payment_id         text,
     source_transaction text,
@@ -142,7 +143,8 @@ create table orders (
 
     constraint an_order_has_a_known_status check (status in ('open', 'paid')),
     constraint an_order_is_never_negative check (amount >= 0),
-    constraint refunds_never_exceed_the_order check (0 <= refunded and refunded <= amount),
+    constraint refunds_never_exceed_the_order check (0 <= refunded and refunded <= coalesce(collected, amount)),
+    constraint a_paid_order_has_collected_its_amount check (collected >= amount),
     constraint only_the_charge_of_a_paid_order_is_read check (
         next_retry_at is null or (status = 'paid' and connector_payment is not null)),
     constraint an_order_is_leased_to_one_worker_until_a_time check ((leased_by is null) = (leased_until is null))

@@ -19,7 +19,8 @@ create table webhook_inbox (
     seen_position bigint,                 -- the newest fact when the event was claimed: its handler knows all facts up to here
 
     constraint one_row_per_event unique (provider, event_id),
-    constraint an_event_has_a_known_status check (status in ('stored', 'done', 'ignored', 'parked', 'dead')),
+    constraint an_event_has_a_known_status check (
+        status in ('stored', 'done', 'ignored', 'parked', 'dead', 'discarded')),
     constraint an_event_has_a_known_source check (source in ('webhook', 'poller')),
     constraint a_stored_event_is_due check (status <> 'stored' or due_at is not null),
     constraint a_parked_event_says_what_it_waits_for check (status <> 'parked' or subject is not null),
@@ -28,8 +29,12 @@ create table webhook_inbox (
 )
 with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05);
 
-create index webhook_inbox_due_idx on webhook_inbox (due_at, inbox_id)
+-- New events before parked ones: thousands of parked events must not delay one that has just come.
+create index webhook_inbox_due_idx on webhook_inbox (status, due_at, inbox_id)
     where status in ('stored', 'parked') and due_at is not null;
+-- Closed events that still have their body, for INBOX_RETENTION.
+create index webhook_inbox_bodies_idx on webhook_inbox (handled_at)
+    where status in ('done', 'ignored', 'discarded') and body <> '';
 create index webhook_inbox_parked_idx on webhook_inbox (subject) where status = 'parked';
 create index webhook_inbox_unhandled_idx on webhook_inbox (status, inbox_id) where status in ('stored', 'parked', 'dead');
 -- From a fact to the webhook that caused it: the audit trail reads by position.
@@ -83,12 +88,16 @@ create table webhook_polls (
 
 -- Alarms: conditions that a person has to look at. One row per kind and subject, however often it is raised.
 create table alarms (
-    kind       text        not null,
-    subject    text        not null,
-    detail     text        not null,
-    raised_at  timestamptz not null,
-    cleared_at timestamptz,
-    primary key (kind, subject)
+    kind         text        not null,
+    subject      text        not null,
+    detail       text        not null,
+    -- Since when the condition lasts. An alarm that is raised again keeps it, unless it was cleared meanwhile.
+    raised_at    timestamptz not null,
+    last_seen_at timestamptz not null,
+    times        bigint      not null constraint an_alarm_was_seen check (times > 0),
+    cleared_at   timestamptz,
+    primary key (kind, subject),
+    constraint an_alarm_is_seen_after_it_is_raised check (last_seen_at >= raised_at)
 );
 create index alarms_open_idx on alarms (raised_at) where cleared_at is null;
 
@@ -126,11 +135,12 @@ insert into breaker default values;
 
 
 -- The mode and account that this database belongs to. One row: a start with another key must not mix test money with real
--- money.
+-- money. ledger_id is part of the idempotency keys and of the metadata at Stripe: two ledgers on one account may use equal ids.
 create table ledger_binding (
     single   boolean     primary key default true,
     mode     text        not null,
     account  text,
     bound_at timestamptz not null default now(),
+    ledger_id uuid not null default gen_random_uuid(),
     constraint there_is_only_one_binding check (single)
 );

@@ -5,7 +5,7 @@
 --         "payouts": [...], "pauses": [...], "findings": [...],
 --         "alarms": [{"kind", "subject", "detail", "raised_at", "cleared_at"?}],
 --         "webhook_inbox": [{"inbox_id", "status", "reason"?, "subject"?, "due_at"?, "stream"?, "version"?}],
---         "released": [{"subject"}]}, every member optional.
+--         "released": [{"subject"}], "probe": [true]}, every member optional.
 -- Returns the position of the last fact in the table.
 --
 -- Errors, each with a JSON list of [stream, version] as detail:
@@ -16,9 +16,9 @@
 --   digest = sha256( digest of the position before, 32 bytes; for position 1: sha256('ledger_events')
 --                  | position, 8 | stream id, 16 | version, 8
 --                  | length of topic, 4 | topic, UTF-8 | length of state, 4 | state )
+-- It runs with the rights of the owner: the role of `serve` and `worker` has no INSERT on ledger_events.
 create function ledger_append(facts json, rows json) returns bigint language plpgsql
-    -- Allows inserts for this call alone; the setting ends by itself on return and on error.
-    set ledger.appending = 'yes'
+    security definer
     -- The session keeps the plans made here, and the tables may be empty when the plans are made. A sequential scan would
     -- then stay when millions of rows have come; and a scan that is only discouraged costs enough to start the JIT.
     set jit = off
@@ -36,6 +36,7 @@ declare
     links    bytea[] := '{}';
     named    json;
     given    record;
+    alarm    record;
 begin
     -- One writer at a time, so that the order of positions is the order of commits and a reader that follows positions
     -- misses nothing. An advisory lock, because LOCK TABLE waits for every VACUUM of the table.
@@ -82,15 +83,27 @@ begin
             links[i] := link;
         end loop;
 
+        -- Allows the insert of this call alone. No SET clause: it would need a superuser for this setting. An error takes the
+        -- setting back with the transaction.
+        perform set_config('ledger.appending', 'yes', true);
         insert into ledger_events (originator_id, originator_version, topic, state, notification_id, digest)
         select f.id, f.version, f.topic, f.state, position - cardinality(ids) + f.n, f.link
           from unnest(ids, versions, topics, states, links) with ordinality as f (id, version, topic, state, link, n);
+        perform set_config('ledger.appending', '', true);
         perform pg_notify('ledger_events', '');
     end if;
 
     select * into given from json_to_record(rows) as r (
         seller_transfers json, transfer_reversals json, orders json, refunds json, pauses json,
-        disputes json, payouts json, alarms json, webhook_inbox json, released json);
+        disputes json, payouts json, alarms json, webhook_inbox json, released json, probe json);
+
+    if given.probe is not null then
+        -- The test of readiness: it fails where an append would fail (read only, no synchronous standby), and leaves nothing.
+        if current_setting('transaction_read_only')::boolean then
+            raise exception 'the database is read only' using errcode = 'read_only_sql_transaction';
+        end if;
+        perform pg_logical_emit_message(true, 'ledger_probe', '');
+    end if;
 
     if given.seller_transfers is not null then
         insert into seller_transfers
@@ -129,7 +142,8 @@ begin
          order by stream_id
         on conflict (order_id) do update set
             stream_id = excluded.stream_id, currency = excluded.currency, amount = excluded.amount,
-            refunded = excluded.refunded, status = excluded.status, payment_id = excluded.payment_id,
+            refunded = excluded.refunded, collected = excluded.collected, status = excluded.status,
+            payment_id = excluded.payment_id,
             source_transaction = excluded.source_transaction, shares = excluded.shares,
             connector_payment = excluded.connector_payment, last_error = excluded.last_error,
             retry_count = excluded.retry_count, next_retry_at = excluded.next_retry_at,
@@ -178,40 +192,52 @@ begin
     end if;
 
     if given.alarms is not null then
-        -- Several appends of one group may raise and clear the same alarm: the last raising counts, and then the clearing
-        -- after that.
-        insert into alarms (kind, subject, detail, raised_at)
-        select distinct on (a.kind, a.subject) a.kind, a.subject, a.detail, a.raised_at
-          from rows from (json_to_recordset(given.alarms) as (
-                   kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
-               with ordinality as a (kind, subject, detail, raised_at, cleared_at, n)
-         where a.cleared_at is null
-         order by a.kind, a.subject, a.n desc
-        on conflict (kind, subject) do update set
-            detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = null;
-
-        -- Clearing never inserts a row: most conditions that end well never raised an alarm.
-        update alarms a set cleared_at = c.cleared_at
-          from (select distinct on (g.kind, g.subject) g.kind, g.subject, g.cleared_at
-                  from rows from (json_to_recordset(given.alarms) as (
-                           kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
-                       with ordinality as g (kind, subject, detail, raised_at, cleared_at, n)
-                 order by g.kind, g.subject, g.n desc) c
-         where a.kind = c.kind and a.subject = c.subject and c.cleared_at is not null and a.cleared_at is null;
+        -- One by one, since one append may raise, clear and raise the same alarm. An alarm that is raised again while it is
+        -- open keeps its beginning. Clearing never inserts a row: most conditions that end well never raised an alarm.
+        for alarm in
+            select a.kind, a.subject, a.detail, a.raised_at, a.cleared_at
+              from rows from (json_to_recordset(given.alarms) as (
+                       kind text, subject text, detail text, raised_at timestamptz, cleared_at timestamptz))
+                   with ordinality as a (kind, subject, detail, raised_at, cleared_at, n)
+             order by a.n
+        loop
+            if alarm.cleared_at is null then
+                insert into alarms as a (kind, subject, detail, raised_at, last_seen_at, times)
+                values (alarm.kind, alarm.subject, alarm.detail, alarm.raised_at, alarm.raised_at, 1)
+                on conflict (kind, subject) do update set
+                    detail = excluded.detail,
+                    raised_at = case when a.cleared_at is null then a.raised_at else excluded.raised_at end,
+                    last_seen_at = case when a.cleared_at is null then greatest(a.last_seen_at, excluded.last_seen_at)
+                                        else excluded.last_seen_at end,
+                    times = case when a.cleared_at is null then a.times + 1 else 1 end,
+                    cleared_at = null;
+            else
+                update alarms a set cleared_at = alarm.cleared_at
+                 where a.kind = alarm.kind and a.subject = alarm.subject and a.cleared_at is null;
+            end if;
+        end loop;
     end if;
 
     if given.webhook_inbox is not null then
         -- The event is closed in the transaction of the facts that it caused. A closed row stays as it is.
         update webhook_inbox i
            set status = h.status, reason = h.reason, subject = coalesce(h.subject, i.subject), due_at = h.due_at,
-               handled_at = case when h.status in ('done', 'ignored', 'dead') then now() end,
+               handled_at = case when h.status in ('done', 'ignored', 'discarded', 'dead') then now() end,
                leased_by = null, leased_until = null,
                position = (select e.notification_id from ledger_events e
                             where e.originator_id = h.stream and e.originator_version = h.version)
           from json_to_recordset(given.webhook_inbox) as h (
                    inbox_id bigint, status text, reason text, subject text, due_at timestamptz,
                    stream uuid, version bigint)
-         where i.inbox_id = h.inbox_id and i.status in ('stored', 'parked');
+         where i.inbox_id = h.inbox_id
+           and (i.status in ('stored', 'parked') or (h.status = 'discarded' and i.status in ('dead', 'ignored')));
+        -- A person has decided about the event: its alarms are over.
+        if exists (select from json_to_recordset(given.webhook_inbox) as h (status text) where h.status = 'discarded') then
+            update alarms a set cleared_at = now()
+              from json_to_recordset(given.webhook_inbox) as h (inbox_id bigint, status text)
+              join webhook_inbox i on i.inbox_id = h.inbox_id
+             where h.status = 'discarded' and a.subject = i.provider || ':' || i.event_id and a.cleared_at is null;
+        end if;
     end if;
 
     if given.released is not null then
@@ -245,3 +271,10 @@ create function keep_findings(given json) returns void language sql as $$
         detail = excluded.detail, actor = excluded.actor, reason = excluded.reason, version = excluded.version,
         created_at = excluded.created_at, updated_at = excluded.updated_at;
 $$;
+
+-- A function of the owner's rights reads its names from one schema, never from a schema or a temporary table of its caller.
+do $$ begin
+    execute format('alter function ledger_append(json, json) set search_path = %I, pg_temp', current_schema());
+end $$;
+revoke execute on function ledger_append(json, json), keep_findings(json), inbox_park(bigint, text, timestamptz, text)
+    from public;

@@ -1,8 +1,13 @@
--- raise: one row per kind and subject, however often the alarm is raised
-insert into alarms (kind, subject, detail, raised_at)
-values (%(kind)s, %(subject)s, %(detail)s, now())
+-- raise: one row per kind and subject, however often the alarm is raised; an open alarm keeps its beginning
+insert into alarms as a (kind, subject, detail, raised_at, last_seen_at, times)
+values (%(kind)s, %(subject)s, %(detail)s, now(), now(), 1)
 on conflict (kind, subject) do update
-   set detail = excluded.detail, raised_at = excluded.raised_at, cleared_at = null;
+   set detail = excluded.detail,
+       raised_at = case when a.cleared_at is null then a.raised_at else excluded.raised_at end,
+       last_seen_at = case when a.cleared_at is null then greatest(a.last_seen_at, excluded.last_seen_at)
+                           else excluded.last_seen_at end,
+       times = case when a.cleared_at is null then a.times + 1 else 1 end,
+       cleared_at = null;
 
 -- clear: the condition is over
 update alarms set cleared_at = now() where kind = %s and subject = %s and cleared_at is null;
@@ -11,8 +16,8 @@ update alarms set cleared_at = now() where kind = %s and subject = %s and cleare
 update alarms set cleared_at = now() where subject = %s and cleared_at is null;
 
 -- open: alarms that are not cleared, oldest first
-select kind, subject, detail, raised_at, cleared_at from alarms where cleared_at is null
+select kind, subject, detail, raised_at, last_seen_at, times, cleared_at from alarms where cleared_at is null
  order by raised_at, kind, subject limit %s;
 
 -- all: the latest alarms, cleared or not, newest first
-select kind, subject, detail, raised_at, cleared_at from alarms order by raised_at desc, kind, subject limit %s;
+select kind, subject, detail, raised_at, last_seen_at, times, cleared_at from alarms order by last_seen_at desc, kind, subject limit %s;

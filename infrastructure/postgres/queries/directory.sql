@@ -45,6 +45,17 @@ select transfer_id from seller_transfers
  order by transfer_id
  limit %(limit)s;
 
+-- unsent_of: a seller's transfers that are not paid; the statuses select the index of the seller's transfers
+select transfer_id from seller_transfers
+ where seller_id = %(seller_id)s and status in ('pending', 'failed', 'permanently_failed')
+   and (%(after)s::uuid is null or transfer_id > %(after)s::uuid)
+ order by transfer_id
+ limit %(limit)s;
+
+-- webhook: the names and the status of one stored webhook
+select provider, event_id, event_type, status, reason, leased_until is not null and leased_until > now()
+  from webhook_inbox where inbox_id = %s;
+
 -- unpaid: payments of unpaid orders; the ones that the limit leaves out change with nth
 select payment_id from orders
  where status = 'open' and payment_id is not null and created_at >= %(since)s and created_at < %(until)s
@@ -54,13 +65,13 @@ select payment_id from orders
 -- still_unpaid: those of these payments that an unpaid order names
 select payment_id from orders where payment_id = any(%(names)s) and status = 'open';
 
--- refund_statuses: the PSP's status of refunds; one that succeeded and was set aside is under review only in the ledger
+-- refund_statuses: the PSP's status of refunds, and the version here; one that succeeded and was set aside is under review only in the ledger
 select given.name, case when r.status = 'review' and exists (
            select from orders o
              join ledger_events e on e.originator_id = o.stream_id and e.topic = 'ledger.order.refund_set_aside'
             where o.order_id = r.order_id
               and convert_from(e.state, 'UTF8')::json ->> 'refund_id' in (r.refund_id, r.psp_refund_id)
-       ) then 'succeeded' else r.status end
+       ) then 'succeeded' else r.status end, r.version
   from unnest(%s::text[]) as given (name)
   join lateral (select * from refunds where refund_id = given.name
                 union

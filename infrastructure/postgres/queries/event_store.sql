@@ -10,11 +10,11 @@ select count(*), max(e.notification_id)
   join ledger_events e on e.originator_id = f.id and e.originator_version = f.version
  where e.topic = f.topic and e.state = convert_to(f.state::text, 'UTF8');
 
--- load: whole streams, each in the order of its versions
-select originator_id, originator_version, topic, state, notification_id as position, digest
-  from ledger_events
- where originator_id = any(%s)
- order by originator_id, originator_version;
+-- load: streams, each from a version on, in the order of its versions
+select e.originator_id, e.originator_version, e.topic, e.state, e.notification_id as position, e.digest
+  from unnest(%s::uuid[], %s::bigint[]) as given (stream, since)
+  join ledger_events e on e.originator_id = given.stream and e.originator_version >= given.since
+ order by e.originator_id, e.originator_version;
 
 -- feed: all facts after a position, in order
 select originator_id, originator_version, topic, state, notification_id as position, digest

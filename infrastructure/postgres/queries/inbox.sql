@@ -13,14 +13,24 @@ with given as (
 )
 select provider, event_id, pg_notify('webhook_inbox', '') from stored;
 
--- claim: lease events that are due and free; the answer has `now` even without an event
-with due as materialized (
+-- claim: lease events that are due and free, new ones first; the answer has `now` even without an event
+with fresh as materialized (
     select inbox_id from webhook_inbox
-     where status in ('stored', 'parked') and due_at is not null and due_at <= now()
+     where status = 'stored' and due_at is not null and due_at <= now()
        and (leased_until is null or leased_until <= now())
      order by due_at, inbox_id
-     limit %(limit)s
+     limit %(limit)s - %(limit)s / 8
        for update skip locked
+), parked as materialized (
+    select inbox_id from webhook_inbox
+     where status = 'parked' and due_at is not null and due_at <= now()
+       and (leased_until is null or leased_until <= now())
+     order by due_at, inbox_id
+     -- an eighth of each claim is theirs, so that they are handled under any load
+     limit %(limit)s - (select count(*) from fresh)
+       for update skip locked
+), due as (
+    select inbox_id from fresh union all select inbox_id from parked
 ), claimed as (
     update webhook_inbox i set leased_by = %(holder)s, leased_until = now() + %(lease)s,
                                seen_position = (select coalesce(max(notification_id), 0) from ledger_events)
@@ -31,12 +41,18 @@ with due as materialized (
 )
 select now(), c.inbox_id, c.provider, c.event_id, c.event_type, c.body, c.received_at, c.status, c.subject, c.attempts
   from (select) as always left join claimed c on true
- order by c.due_at, c.inbox_id;
+ order by c.status desc, c.due_at, c.inbox_id;
 
 -- next_due: the earliest instant at which an event may be claimed
 with free as (
-    select min(due_at) as at from webhook_inbox
-     where status in ('stored', 'parked') and due_at is not null and (leased_until is null or leased_until <= now())
+    select min(due_at) as at from (
+        (select due_at from webhook_inbox
+          where status = 'stored' and due_at is not null and (leased_until is null or leased_until <= now())
+          order by due_at limit 1)
+        union all
+        (select due_at from webhook_inbox
+          where status = 'parked' and due_at is not null and (leased_until is null or leased_until <= now())
+          order by due_at limit 1)) as earliest
 )
 -- Every event that is due before the first free one is leased, so this reads few rows.
 select least(free.at, (select min(greatest(due_at, leased_until)) from webhook_inbox
@@ -69,13 +85,29 @@ update webhook_inbox
 with replayed as (
     update webhook_inbox
        set status = 'stored', due_at = now(), attempts = 0, handled_at = null, leased_by = null, leased_until = null
-     where inbox_id = %s and (leased_until is null or leased_until <= now())
+     where inbox_id = %s and body <> '' and (leased_until is null or leased_until <= now())
     returning inbox_id, provider, event_id
 ), alive as (
     update alarms a set cleared_at = now() from replayed r
      where a.kind = 'webhook_dead' and a.subject = r.provider || ':' || r.event_id and a.cleared_at is null
 )
 select count(*), (select pg_notify('webhook_inbox', '') where exists (select from replayed)) from replayed;
+
+-- redact: empty the bodies of closed events, a batch at a time; the rows stay, so that a repeated event is a duplicate
+with old as (
+    select inbox_id from webhook_inbox
+     where status in ('done', 'ignored', 'discarded') and body <> '' and handled_at < now() - %(retention)s::interval
+     order by handled_at
+     limit %(limit)s
+       for update skip locked
+)
+update webhook_inbox i set body = '' from old where i.inbox_id = old.inbox_id;
+
+-- one: one event, without its body
+select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
+       position, source
+  from webhook_inbox
+ where inbox_id = %s;
 
 -- newest: events of one status or of all, newest first
 select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
@@ -104,5 +136,5 @@ select given.n
                   and position(convert_to('"' || given.name || '"', 'UTF8') in i.body) > 0);
 
 -- missed: how many events the poller found, and how many of them are handled
-select provider, count(*), count(*) filter (where status in ('done', 'ignored'))
+select provider, count(*), count(*) filter (where status in ('done', 'ignored', 'discarded'))
   from webhook_inbox where source = 'poller' group by provider;

@@ -40,10 +40,23 @@ select transfer_id::text, format('it is %s, due %s, and waits for %s', status, c
             when status in ('pending', 'failed') then next_retry_at is null and waiting_for is null
             else next_retry_at is not null or waiting_for is not null end;
 
--- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded
-select o.order_id, format('%s is refunded, its refunds sum to %s', o.refunded, coalesce(sum(r.amount), 0))
-  from orders o left join refunds r on r.order_id = o.order_id and r.status = 'succeeded'
- group by o.order_id, o.refunded having o.refunded <> coalesce(sum(r.amount), 0);
+-- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded, each as the amount that a person
+-- has decided if it was set aside
+with decided as (
+    select distinct on (e.originator_id, f.state ->> 'cause_id') e.originator_id, f.state ->> 'cause_id' as cause_id,
+           case when f.state -> 'explicit' = 'null' then 0 else (f.state ->> 'amount')::bigint end as amount
+      from ledger_events e cross join lateral (select convert_from(e.state, 'UTF8')::jsonb as state) f
+     where e.topic = 'ledger.order.set_aside_decided'
+     order by e.originator_id, f.state ->> 'cause_id', e.originator_version desc
+), counted as (
+    select r.order_id, coalesce(d.amount, r.amount) as amount
+      from refunds r join orders o using (order_id)
+      left join decided d on d.originator_id = o.stream_id and d.cause_id in (r.refund_id, r.psp_refund_id)
+     where r.status = 'succeeded'
+)
+select o.order_id, format('%s is refunded, its refunds sum to %s', o.refunded, coalesce(sum(c.amount), 0))
+  from orders o left join counted c on c.order_id = o.order_id
+ group by o.order_id, o.refunded having o.refunded <> coalesce(sum(c.amount), 0);
 
 -- shares_come_out_exactly: no seller has more than the share or less than 0, and, once all transfers are settled, exactly the
 -- share less the part that the effective refunds take of it: 0 after full refunds
@@ -52,11 +65,15 @@ with owed as (
     select distinct on (originator_id) originator_id, convert_from(state, 'UTF8')::jsonb -> 'targets' as targets
       from ledger_events
      where topic in ('ledger.order.refund_allocated', 'ledger.order.refund_revoked',
-                     'ledger.order.dispute_counted', 'ledger.order.dispute_revoked')
+                     'ledger.order.dispute_counted', 'ledger.order.dispute_revoked',
+                     'ledger.order.dispute_reduced', 'ledger.order.amount_received')
+        -- a payment divides earlier refunds again if it received another amount than was ordered
+        or (topic = 'ledger.order.paid'
+            and jsonb_typeof(convert_from(state, 'UTF8')::jsonb -> 'targets') = 'object')
      order by originator_id, originator_version desc
 ), shares as (
     select o.order_id, s.seller_id, s.amount as share, coalesce((w.targets ->> s.seller_id)::numeric, 0) as owed,
-           bool_and(o.refunded = o.amount) as all_refunded
+           bool_and(o.refunded = coalesce(o.collected, o.amount)) as all_refunded
       from orders o
      cross join jsonb_to_recordset(o.shares) as s (seller_id text, amount numeric)
       left join owed w on w.originator_id = o.stream_id
@@ -98,7 +115,8 @@ select e.originator_id::text, format('its version %s (position %s) was caused by
                                      e.originator_version, e.notification_id, e.source)
   from (select originator_id, originator_version, notification_id, convert_from(state, 'UTF8')::jsonb ->> 'source' as source
           from ledger_events
-         where topic in ('ledger.order.paid', 'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')
+         where topic in ('ledger.order.paid', 'ledger.order.amount_received', 'ledger.order.payment_not_counted',
+                         'ledger.refund.succeeded', 'ledger.refund.failed', 'ledger.refund.under_review')
             or topic ^@ any (array['ledger.dispute.', 'ledger.payout.'])) e
  where split_part(e.source, ':', 1) in ('hyperswitch', 'stripe')
    and e.source not in ('hyperswitch:read', 'hyperswitch:answer')  -- answers of the PSP to our requests
@@ -115,4 +133,4 @@ select i.inbox_id::text, format('it says that it caused position %s, which is no
 select inbox_id::text, format('it is %s, handled %s, and caused position %s', status, coalesce(handled_at::text, 'never'),
                               coalesce(position::text, 'none'))
   from webhook_inbox
- where (status in ('done', 'ignored', 'dead')) <> (handled_at is not null);
+ where (status in ('done', 'ignored', 'discarded', 'dead')) <> (handled_at is not null);

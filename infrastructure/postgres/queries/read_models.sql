@@ -25,16 +25,17 @@ select reversal_id, transfer_id, order_id, seller_id, refund_id, amount, currenc
  order by created_at, reversal_id;
 
 -- order: one order
-select order_id, stream_id, currency, amount, refunded, status, payment_id, source_transaction, shares,
+select order_id, stream_id, currency, amount, refunded, collected, status, payment_id, source_transaction, shares,
        connector_payment, last_error, retry_count, next_retry_at, version, created_at, updated_at
   from orders
  where order_id = %s;
 
 -- refunds_of: an order's refunds, oldest first
-select refund_id from refunds where order_id = %s order by created_at, stream_id;
-
--- transfers_of: an order's transfers, oldest first
-select transfer_id from seller_transfers where order_id = %s order by created_at, transfer_id;
+select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, retry_count,
+       next_retry_at, version, created_at, updated_at
+  from refunds
+ where order_id = %s
+ order by created_at, stream_id;
 
 -- refund: one refund under any of its names
 select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, retry_count,
@@ -43,6 +44,14 @@ select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, 
  where refund_id = %(name)s or psp_refund_id = %(name)s
  -- the caller's own name before the provider's, should they ever cross
  order by (refund_id = %(name)s) desc
+ limit 1;
+
+-- dispute: one dispute by the provider's id
+select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, version,
+       created_at, updated_at
+  from disputes
+ where dispute_id = %s
+ order by created_at
  limit 1;
 
 -- reversal_statuses: the statuses of these reversals

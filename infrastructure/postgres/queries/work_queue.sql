@@ -109,6 +109,15 @@ update seller_transfers t set leased_until = now() + %(lease)s
  where t.transfer_id = held.transfer_id
 returning t.transfer_id;
 
+-- hold: lease rows, due or not, that nobody else holds
+update seller_transfers t set leased_by = %(holder)s, leased_until = now() + %(lease)s
+  from (select transfer_id from seller_transfers
+         where transfer_id = any(%(ids)s)
+           and (leased_until is null or leased_until <= now() or leased_by = %(holder)s)
+         order by transfer_id
+           for update) free
+ where t.transfer_id = free.transfer_id;
+
 -- release: end leases early, and wake every worker: a worker of the other kind may sleep until the lease would end
 with released as (
     update seller_transfers t set leased_by = null, leased_until = null

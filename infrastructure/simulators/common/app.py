@@ -42,7 +42,7 @@ def simulator_app(
             Refusal(name, method=request.method, path=unrouted.path), unrouted, stored=False
         )
         world.remember(unrouted, "answered", refused)
-        headers = {**world.headers(unrouted), **refused.headers}
+        headers = {**world.headers(unrouted, refused.status), **refused.headers}
         return Response(refused.body, refused.status, headers, media_type="application/json")
 
     routes = [

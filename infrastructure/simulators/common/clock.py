@@ -26,6 +26,10 @@ class SimClock:
     def now(self) -> float:
         return self._now() + self.offset
 
+    def unmoved(self) -> float:
+        """Return the time without the advances: that of clients, which cannot be advanced."""
+        return self._now()
+
     def seconds(self) -> int:
         return int(self.now())
 

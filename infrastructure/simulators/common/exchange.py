@@ -84,7 +84,7 @@ class Exchange(ABC, Generic[World, Operation]):
             await self._connection.end(end.reset)
             return
         self.world.remember(self.request, mangles[0].kind if mangles else "answered", answer)
-        answer.headers = {**self.world.headers(self.request), **answer.headers}
+        answer.headers = {**self.world.headers(self.request, answer.status), **answer.headers}
         await deliver(self._connection, answer, mangles)
 
     async def fault(self, point: Point) -> list[Action]:

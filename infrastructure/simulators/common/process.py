@@ -27,7 +27,7 @@ class SimulatorProcess:
 
 @asynccontextmanager
 async def simulator_process(
-    port: int = 0, state_file: Path | None = None
+    port: int = 0, state_file: Path | None = None, manners: str = "live"
 ) -> AsyncIterator[SimulatorProcess]:
     """Run a simulator process for the length of an `async with` block.
 
@@ -41,6 +41,8 @@ async def simulator_process(
         f"{__package__.rpartition('.')[0]}.stripe",
         "--port",
         str(port),
+        "--manners",
+        manners,
         *state,
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[3],

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from infrastructure.simulators.common.breakpoints import Breakpoints
 from infrastructure.simulators.common.clock import SimClock
+from infrastructure.simulators.common.delivery_settings import Deliver
 from infrastructure.simulators.common.fault_actions import Error
 from infrastructure.simulators.common.faults import FaultBoard
 from infrastructure.simulators.common.ids import IdSequence
@@ -30,6 +31,12 @@ class ProviderConfig:
     virtual_start: float | None = None
     """Epoch seconds of a clock that stands still until a test advances it; None follows the real
     clock."""
+    clock: Callable[[], float] | None = None
+    """Another clock, in epoch seconds. It belongs to the event loop, because the simulator sleeps
+    in that loop."""
+    deliver: Deliver | None = None
+    """Function that posts webhooks; None: over HTTP. With a function the simulator opens no
+    socket."""
     faults: tuple[Mapping[str, Any], ...] = ()
     wording: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request_log_limit: int = 200_000
@@ -76,8 +83,8 @@ class SimulatorWorld(ABC, Generic[Config]):
         """Return the error of a fault in the provider's own shape."""
 
     @abstractmethod
-    def headers(self, request: ApiRequest) -> dict[str, str]:
-        """Return the headers of every answer to this request."""
+    def headers(self, request: ApiRequest, status: int) -> dict[str, str]:
+        """Return the headers of every answer with this status to this request."""
 
     @abstractmethod
     def log_details(self, request: ApiRequest, answer: Answer | None) -> LogEntry:

@@ -39,8 +39,12 @@ PAYMENT_EVENTS = {
     "requires_capture": "payment_authorized",
     "succeeded": "payment_succeeded",
     "partially_captured": "payment_captured",
+    "partially_captured_and_capturable": "payment_captured",
+    "partially_authorized_and_requires_capture": "payment_partially_authorized",
     "failed": "payment_failed",
     "cancelled": "payment_cancelled",
+    "cancelled_post_capture": "payment_cancelled_post_capture",
+    "expired": "payment_expired",
 }
 REFUND_EVENTS = {
     "succeeded": "refund_succeeded",

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 
 from infrastructure.simulators.common.refusal import ErrorShape
 
-INVALID, NOT_FOUND, API = "invalid_request", "object_not_found", "api"
+INVALID, API = "invalid_request", "api"
 
 
 def _invalid(status: int, message: str, code: str, evidence: str = "H") -> ErrorShape:
     return ErrorShape(status, message, evidence, code, type=INVALID)
 
 
-def _absent(name: str) -> ErrorShape:
-    return ErrorShape(404, f"{name} does not exist in our records", "H", "HE_02", type=NOT_FOUND)
+def _absent(name: str, code: str = "HE_02") -> ErrorShape:
+    return _invalid(404, f"{name} does not exist in our records", code)
 
 
 CATALOGUE: Mapping[str, ErrorShape] = {
@@ -40,7 +40,7 @@ CATALOGUE: Mapping[str, ErrorShape] = {
     ),
     "no_such_payment": _absent("Payment"),
     "no_such_refund": _absent("Refund"),
-    "no_such_dispute": _absent("Dispute"),
+    "no_such_dispute": _absent("Dispute", "HE_04"),
     "refund_too_large": _invalid(400, "The refund amount exceeds the amount captured", "IR_13"),
     "unexpected_state": _invalid(
         400,
@@ -49,8 +49,13 @@ CATALOGUE: Mapping[str, ErrorShape] = {
         "IR_14",
     ),
     "rate_limited": ErrorShape(429, "Too many requests", "status D, rest G", type=INVALID),
-    "lock_timeout": ErrorShape(
-        429, "Resource is busy. Please try again later.", "status D, rest G", "HE_00", type=API
+    "lock_timeout": _invalid(
+        422,
+        "At this moment, access to this object is restricted due to ongoing utilization by "
+        "another API request or an ongoing Hyperswitch process. Retry after some time if this "
+        "error persists.",
+        "HE_00",
+        "H; 429 in older docs",
     ),
     "server_fault": ErrorShape(500, "Something went wrong", "H", "HE_00", type=API),
 }

@@ -7,6 +7,8 @@ from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow, PspDisputeRow, PspRefundRow
 
 CONNECTOR, ACCOUNT = "stripe", "mca_sim"
+PAYMENT_METHOD = {"payment_method": "card", "payment_method_type": "credit"}
+"""Every simulated buyer pays with a credit card."""
 
 
 def instant(seconds: float) -> str:
@@ -20,6 +22,7 @@ def instant(seconds: float) -> str:
 def payment_json(payment: PaymentRow, config: HyperswitchConfig) -> Json:
     return {
         **asdict(payment),
+        **PAYMENT_METHOD,
         "merchant_id": config.merchant_id,
         "net_amount": payment.amount,
         "amount_capturable": payment.amount if payment.status == "requires_capture" else 0,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 
@@ -15,18 +16,19 @@ from infrastructure.simulators.hyperswitch.operations import OPERATIONS
 from infrastructure.simulators.hyperswitch.world import PspWorld
 
 
+def create_hyperswitch(config: HyperswitchConfig | None = None) -> Starlette:
+    """Create a simulated Hyperswitch. `app.state.world` is its state, for programs that run in the
+    same process."""
+    return simulator_app(PspWorld(config or HyperswitchConfig()), OPERATIONS, PspExchange, CONTROLS)
+
+
 async def serve_hyperswitch(
     config: HyperswitchConfig | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> LoopbackServer:
     """Start a simulated Hyperswitch. Port 0 takes a free one. Raises ValueError for a host off
     loopback."""
 
-    def create() -> Starlette:
-        return simulator_app(
-            PspWorld(config or HyperswitchConfig()), OPERATIONS, PspExchange, CONTROLS
-        )
-
-    return await serve(LoopbackServer, create, host, port)
+    return await serve(LoopbackServer, partial(create_hyperswitch, config), host, port)
 
 
 @asynccontextmanager

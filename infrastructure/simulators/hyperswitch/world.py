@@ -27,9 +27,11 @@ class PspWorld(SimulatorWorld[HyperswitchConfig]):
     """One simulated Hyperswitch."""
 
     def __init__(self, config: HyperswitchConfig) -> None:
-        super().__init__(config, SimClock(config.virtual_start), CATALOGUE, FAULTS_OF_KEYS)
+        super().__init__(
+            config, SimClock(config.virtual_start, config.clock), CATALOGUE, FAULTS_OF_KEYS
+        )
         self.books = SimulatedPspBooks(config, self.clock, self.ids)
-        self.webhooks: PspWebhooks = PspWebhooks(config.seed, self.clock)
+        self.webhooks: PspWebhooks = PspWebhooks(config.seed, self.clock, config.deliver)
         self.equip()
 
     def equip(self) -> None:
@@ -82,7 +84,7 @@ class PspWorld(SimulatorWorld[HyperswitchConfig]):
     def injected(self, action: Error, request: ApiRequest) -> Answer:
         return _error(action.status, action.type, action.code, action.message)
 
-    def headers(self, request: ApiRequest) -> dict[str, str]:
+    def headers(self, request: ApiRequest, status: int) -> dict[str, str]:
         return {"x-request-id": request.request_id}
 
     def log_details(self, request: ApiRequest, answer: Answer | None) -> LogEntry:

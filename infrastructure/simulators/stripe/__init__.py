@@ -11,6 +11,7 @@ from infrastructure.simulators.common.control_client import ControlRefused
 from infrastructure.simulators.common.process import simulator_process
 from infrastructure.simulators.stripe.config import SimulatorConfig
 from infrastructure.simulators.stripe.control_client import SimulatorControl
+from infrastructure.simulators.stripe.manners import KIND, LIVE
 from infrastructure.simulators.stripe.server import (
     RunningSimulator,
     create_simulator,
@@ -19,6 +20,8 @@ from infrastructure.simulators.stripe.server import (
 )
 
 __all__ = [
+    "KIND",
+    "LIVE",
     "ControlRefused",
     "RunningSimulator",
     "SimulatorConfig",

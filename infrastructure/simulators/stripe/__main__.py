@@ -11,6 +11,7 @@ import uvicorn
 
 from infrastructure.simulators.common.process import ANNOUNCEMENT
 from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.manners import BY_NAME
 from infrastructure.simulators.stripe.server import serve_simulator
 
 
@@ -25,8 +26,13 @@ def main() -> None:
         help="SQLite file that survives a restart; without the option the state is in memory",
     )
     parser.add_argument("--seed", type=int, default=1, help="another seed gives other ids")
+    parser.add_argument(
+        "--manners", choices=BY_NAME, default="live", help="kind: a platform with a huge balance"
+    )
     chosen = parser.parse_args()
-    config = SimulatorConfig(seed=chosen.seed, state_file=chosen.state)
+    config = SimulatorConfig(
+        seed=chosen.seed, state_file=chosen.state, manners=BY_NAME[chosen.manners]
+    )
     fastest_loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=fastest_loop) as runner:
         runner.run(_serve(config, chosen.port))

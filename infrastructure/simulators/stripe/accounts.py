@@ -130,7 +130,7 @@ def drain(
 def pay_out(
     books: SimulatedStripeBooks, account: str, currency: str, amount: int | None = None
 ) -> dict[str, Any]:
-    """Pay the seller's available money out to a bank. A reversal then finds no money."""
+    """Pay the holder's available money out to a bank. A reversal then finds no money."""
     key = balance_of(books, account, currency)
     paid = books.balances.amount(key) if amount is None else amount
     if not 0 < paid <= books.balances.amount(key):
@@ -139,6 +139,7 @@ def pay_out(
         )
     books.balances.move(paid, key, BalanceKey(OUTSIDE, currency))
     payout = payout_json(books, books.ids.next("po"), paid, currency)
-    books.announce("payout.created", payout | {"status": "pending"}, account=account)
-    books.announce("payout.paid", payout, account=account)
+    origin = None if account == PLATFORM else account
+    books.announce("payout.created", payout | {"status": "pending"}, account=origin)
+    books.announce("payout.paid", payout, account=origin)
     return payout

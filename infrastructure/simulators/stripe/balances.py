@@ -66,6 +66,10 @@ class Balances:
                 )
         return holders
 
+    def held_by(self, holder: str) -> list[BalanceKey]:
+        """Return the keys of the holder's amounts."""
+        return [key for key in self._amounts if key.holder == holder]
+
     def __contains__(self, key: BalanceKey) -> bool:
         return key in self._amounts
 

@@ -9,6 +9,7 @@ from infrastructure.simulators.common.ids import IdSequence
 from infrastructure.simulators.stripe.balances import OUTSIDE, PLATFORM, BalanceKey, Balances
 from infrastructure.simulators.stripe.collection import Collection
 from infrastructure.simulators.stripe.config import SimulatorConfig
+from infrastructure.simulators.stripe.manners import DAY, Manners
 from infrastructure.simulators.stripe.rows import (
     AccountRow,
     BalanceTransactionRow,
@@ -59,17 +60,36 @@ class SimulatedStripeBooks(StoreGroup):
             self.events,
         )
         super().__init__(self.balances, *self._collections)
-        self.unsettled: dict[str, ChargeRow] = {}
-        """Charges with money that is not yet available."""
+        self.manners = config.manners
+        self.maturing: list[tuple[int, str]] = []
+        """Heap of the charges and balance transactions with pending money, each with the instant
+        at which the money becomes available."""
         self.announced: list[StripeEventRow] = []
         """Events of the running change, not yet given to the webhooks."""
+        self.reversals_begin_pending = False
+        """True if new reversals wait for a decision: see `pending_reversals.py`."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Start with the configured manners, and start the days of the automatic payouts."""
+        self.manners = self.config.manners
+        self.next_payouts = self.clock.seconds() + DAY
+
+    def change_manners(self, manners: Manners) -> None:
+        """Change the manners from now on. The platform gets their funds in every currency that it
+        has used."""
+        self.manners = manners
+        for key in self.balances.held_by(PLATFORM):
+            missing = manners.funds - self.balances.amount(key)
+            if key.bucket == "available" and missing > 0:
+                self.balances.move(missing, BalanceKey(OUTSIDE, key.currency), key)
 
     def platform_balance(self, currency: str, bucket: str = "available") -> BalanceKey:
-        """Return the key of the platform's balance. A currency gets the default funds at its first
-        use."""
+        """Return the key of the platform's balance. A currency gets the funds of the manners at
+        its first use."""
         key = BalanceKey(PLATFORM, currency, bucket)
         if bucket == "available" and key not in self.balances:
-            self.balances.move(self.config.default_funds, BalanceKey(OUTSIDE, currency), key)
+            self.balances.move(self.manners.funds, BalanceKey(OUTSIDE, currency), key)
         return key
 
     def add_transaction(
@@ -81,7 +101,7 @@ class SimulatedStripeBooks(StoreGroup):
         available_on: int | None = None,
     ) -> BalanceTransactionRow:
         """Add one line to the platform's balance history. `amount` is negative when money leaves
-        the platform."""
+        the platform; without `available_on` it is available now."""
         now = self.clock.seconds()
         is_reversal = type_ == "transfer_reversal"
         return self.transactions.add(
@@ -129,13 +149,16 @@ class SimulatedStripeBooks(StoreGroup):
 
     def clear(self) -> None:
         super().clear()
-        self.unsettled.clear()
+        self.maturing.clear()
         self.announced.clear()
+        self.reversals_begin_pending = False
 
     def restore(self, records: Records) -> None:
         super().restore(records)
         self.announced.clear()
-        self.unsettled = {charge.id: charge for charge in self.charges if not charge.settled}
+        pending = [(row.available_on, row.id) for row in self.transactions if row.matures]
+        unsettled = [(row.available_on, row.id) for row in self.charges if not row.settled]
+        self.maturing = sorted([*pending, *unsettled])
 
     def violations(self) -> Iterator[str]:
         """Yield broken laws of the books: none, unless the simulator is wrong (or a fault made it
@@ -145,7 +168,8 @@ class SimulatedStripeBooks(StoreGroup):
                 yield f"{total} {currency} came from nowhere"
         reversed_amounts: Counter[str] = Counter()
         for reversal in self.reversals:
-            reversed_amounts[reversal.transfer] += reversal.amount
+            if reversal.status in (None, "succeeded"):
+                reversed_amounts[reversal.transfer] += reversal.amount
         for transfer in self.transfers:
             if not 0 <= transfer.amount_reversed <= transfer.amount:
                 yield f"{transfer.id}: {transfer.amount_reversed} of {transfer.amount} is reversed"

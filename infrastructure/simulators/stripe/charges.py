@@ -2,13 +2,14 @@
 becomes available."""
 
 import re
+from heapq import heappush
 from typing import Any
 
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.balances import OUTSIDE, BalanceKey
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.errors import money_text
-from infrastructure.simulators.stripe.render import balance_json
+from infrastructure.simulators.stripe.manners import DAY
 from infrastructure.simulators.stripe.rows import ChargeRow
 
 PLAUSIBLE_CHARGE = re.compile(r"(ch|py)_[A-Za-z0-9_]{1,250}")
@@ -20,17 +21,19 @@ def register_charge(
     currency: str,
     amount: int | None,
     transfer_group: str | None = None,
-    available_in: float = 0,
+    available_in: float | None = None,
     **details: Any,
 ) -> ChargeRow:
     """Add a payment. The platform gets its money, available after `available_in` seconds of
-    simulated time.
+    simulated time, by default when the manners say.
 
     `details` are further fields of the row. Raises ValueError when the id is taken.
     """
     if books.charges.get(id_) is not None:
         raise ValueError(f"there is already a charge {id_!r}; choose another id")
     now = books.clock.seconds()
+    if available_in is None:
+        available_in = books.manners.pending_days * DAY
     charge = ChargeRow(
         id=id_,
         seq=books.charges.next_seq(),
@@ -48,7 +51,7 @@ def register_charge(
     key = books.platform_balance(currency, bucket_of(charge))
     books.balances.move(amount or 0, BalanceKey(OUTSIDE, currency), key)
     if not charge.settled:
-        books.unsettled[id_] = charge
+        heappush(books.maturing, (charge.available_on, id_))
     return books.charges.add(charge)
 
 
@@ -110,33 +113,10 @@ def use_source(
 ) -> None:
     if charge.amount is None:
         books.balances.move(
-            amount, BalanceKey(OUTSIDE, charge.currency), books.platform_balance(charge.currency)
+            amount,
+            BalanceKey(OUTSIDE, charge.currency),
+            books.platform_balance(charge.currency, bucket_of(charge)),
         )
     charge.transferred += amount
     charge.transfers.append(transfer_id)
     books.charges.save(charge)
-
-
-def settle_due_charges(books: SimulatedStripeBooks) -> None:
-    """Make due pending money available: the platform's rest and every seller's part."""
-    now = books.clock.seconds()
-    for charge in list(books.unsettled.values()):
-        if charge.available_on <= now:
-            _settle(books, books.unsettled.pop(charge.id))
-
-
-def _settle(books: SimulatedStripeBooks, charge: ChargeRow) -> None:
-    rest = (charge.amount or 0) if charge.status != "failed" else 0
-    for transfer in (books.transfers.by_id[id_] for id_ in charge.transfers):
-        _become_available(
-            books, BalanceKey(transfer.destination, charge.currency, "pending"), transfer.rest
-        )
-        rest -= transfer.rest
-    _become_available(books, books.platform_balance(charge.currency, "pending"), rest)
-    charge.settled = True
-    books.charges.save(charge)
-    books.announce("balance.available", balance_json(books))
-
-
-def _become_available(books: SimulatedStripeBooks, pending: BalanceKey, amount: int) -> None:
-    books.balances.move(amount, pending, pending._replace(bucket="available"))

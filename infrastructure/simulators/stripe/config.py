@@ -4,7 +4,7 @@ runs.
 Amounts are in minor units, times in seconds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,19 +12,16 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infrastructure.simulators.common.delivery_settings import Deliver
 from infrastructure.simulators.common.world import ProviderConfig
+from infrastructure.simulators.stripe.manners import LIVE, Manners
 
 API_VERSION = "2026-10-28.endive"
-PLENTY = 10**13
-"""Default platform balance per currency: so much that only a test that drains the balance sees a
-balance error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig(ProviderConfig):
-    """A simulator with the default settings behaves like a fresh Stripe sandbox with a very full
-    balance.
+    """A simulator with the default settings behaves like a new live account: without a balance of
+    its own, and with card money that is pending for days. `manners=KIND` is kinder.
 
     `accepted_keys=None` accepts every key that starts with `sk_` or `rk_`.
     """
@@ -39,15 +36,11 @@ class SimulatorConfig(ProviderConfig):
     forbidden: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Restricted keys, with the operations (globs such as `reversals.*`) that get 403."""
 
-    default_funds: int = PLENTY
-    """Available platform balance of a currency at its first use."""
+    manners: Manners = LIVE
     auto_accounts: bool = True
     """Any plausible `acct_…` exists on first use, except ids that contain `missing`."""
     auto_charges: bool = True
     """Any `ch_…` or `py_…` exists on first use as a source_transaction and covers any amount."""
-    card_money_after: float = 0.0
-    """Seconds until the money of a payment through a connector is available; at Stripe 2 to 7
-    days."""
     connected_reserves: bool = False
     """True if a reversal may make a seller's balance negative."""
 
@@ -66,12 +59,6 @@ class SimulatorConfig(ProviderConfig):
     `latency_scale`."""
     latency_scale: float = 1.0
 
-    clock: Callable[[], float] | None = None
-    """Another clock, in epoch seconds. It belongs to the event loop, because the simulator sleeps
-    in that loop."""
-    deliver: Deliver | None = None
-    """Function that posts webhooks; None: over HTTP. With a function the simulator opens no
-    socket."""
     state_file: Path | None = None
     webhook_endpoints: tuple[Mapping[str, Any], ...] = ()
 

@@ -31,6 +31,10 @@ class SimulatorControl(ControlClient):
             )["amount"]
         )
 
+    async def change_manners(self, manners: str, pending_days: float | None = None) -> Json:
+        """Ask for `live` or `kind` manners, from now on; a reset restores the configured ones."""
+        return await self._post("manners", {"manners": manners, "pending_days": pending_days})
+
     async def pay_out(self, account: str, currency: str, amount: int | None = None) -> Json:
         """Pay `amount`, by default all, of the seller's money out to a bank."""
         return await self._post(
@@ -69,6 +73,18 @@ class SimulatorControl(ControlClient):
         """Make a reversal in the dashboard, or by a refund (`source_refund`): without key and
         without our metadata."""
         return await self._post("reversals", {"transfer": transfer, "amount": amount, **settings})
+
+    async def let_reversals_be_pending(self, on: bool = True) -> None:
+        """Let each new reversal begin with the status `pending`."""
+        await self._post("pending_reversals", {"on": on})
+
+    async def decide_reversal(
+        self, id_: str, status: str, failure_reason: str | None = None
+    ) -> Json:
+        """Let a pending reversal become `succeeded`, `failed` or `canceled`."""
+        return await self._post(
+            f"reversals/{id_}", {"status": status, "failure_reason": failure_reason}
+        )
 
     async def external_transfer(
         self, destination: str, amount: int, currency: str, **settings: Any

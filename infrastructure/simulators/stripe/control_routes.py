@@ -10,7 +10,9 @@ from infrastructure.simulators.stripe import accounts
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.charges import fail_charge, register_charge
+from infrastructure.simulators.stripe.manners import manners_named
 from infrastructure.simulators.stripe.payments import add_payment, charge_payment
+from infrastructure.simulators.stripe.pending_reversals import decide
 from infrastructure.simulators.stripe.render import (
     account_json,
     event_json,
@@ -73,9 +75,21 @@ def _reverse(world: StripeWorld, _: Request, body: Body) -> Json:
     """Make a reversal in the dashboard, or, with `source_refund`, by a refund: without key and
     without our metadata."""
     transfer = world.books.transfers.by_id[body["transfer"]]
-    params = {name: body[name] for name in ("amount", "metadata") if body.get(name) is not None}
+    settings = ("amount", "metadata", "pending")
+    params = {name: body[name] for name in settings if body.get(name) is not None}
     reversal = create_reversal(world.books, transfer, params, DASHBOARD, body.get("source_refund"))
     return reversal_json(world.books, reversal)
+
+
+def _begin_pending(world: StripeWorld, _: Request, body: Body) -> Json:
+    world.books.reversals_begin_pending = bool(body["on"])
+    return body
+
+
+def _decide(world: StripeWorld, request: Request, body: Body) -> Json:
+    """Let a pending reversal succeed, fail or be canceled."""
+    id_, reason = request.path_params["id"], body.get("failure_reason")
+    return reversal_json(world.books, decide(world.books, id_, body["status"], reason))
 
 
 def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -83,6 +97,11 @@ def _announce(world: StripeWorld, _: Request, body: Body) -> Json:
     event = world.books.announce(body["type"], body["object"], DASHBOARD, previous, account)
     world.commit()
     return event_json(world.books, event)
+
+
+def _change_manners(world: StripeWorld, _: Request, body: Body) -> Json:
+    world.books.change_manners(manners_named(body["manners"], body.get("pending_days")))
+    return {"manners": world.books.manners._asdict()}
 
 
 def _tune(world: StripeWorld, _: Request, body: Body) -> Json:
@@ -122,12 +141,15 @@ CONTROLS: tuple[ControlRoute[StripeWorld], ...] = (
     ("POST", "/_sim/fund", _fund),
     ("POST", "/_sim/drain", _drain),
     ("POST", "/_sim/payouts", lambda world, _, body: accounts.pay_out(world.books, **body)),
+    ("POST", "/_sim/manners", _change_manners),
     ("POST", "/_sim/accounts", _change_account),
     ("POST", "/_sim/charges", _register_charge),
     ("POST", "/_sim/charges/{id}/fail", _fail_charge),
     ("POST", "/_sim/payment_intents", _add_payment),
     ("POST", "/_sim/payment_intents/{id}/charge", _charge_payment),
     ("POST", "/_sim/reversals", _reverse),
+    ("POST", "/_sim/pending_reversals", _begin_pending),
+    ("POST", "/_sim/reversals/{id}", _decide),
     ("POST", "/_sim/transfers", _transfer),
     ("POST", "/_sim/events", _announce),
     ("GET", "/_sim/tuning", lambda world, _, __: world.settings.model_dump(mode="json")),

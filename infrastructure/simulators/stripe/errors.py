@@ -165,7 +165,7 @@ CATALOGUE: Mapping[str, ErrorShape] = {
     "no_such_destination": ErrorShape(
         400,
         "No such destination: '{id}'",
-        "W on payment intents, param G",
+        "W, executed and stored; param G",
         "resource_missing",
         "destination",
     ),
@@ -251,10 +251,13 @@ def error_body(shape: ErrorShape, values: Mapping[str, object], request_id: str)
         error["doc_url"] = "https://stripe.com/docs/error-codes/" + shape.code.replace("_", "-")
     if shape.param:
         error["param"] = fill(shape.param, values)
-    error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
+    if shape.status not in UNIDENTIFIED:
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
     return {"error": error}
 
 
+UNIDENTIFIED = (401, 403)
+"""Statuses of answers without Request-Id, Stripe-Version and `request_log_url` [W]."""
 ZERO_DECIMAL = frozenset(
     (
         "bif",

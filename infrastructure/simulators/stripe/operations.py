@@ -10,6 +10,7 @@ from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import ApiOperation, ApiRequest, Params
 from infrastructure.simulators.stripe import parameters as accepted
 from infrastructure.simulators.stripe.accounts import find_account
+from infrastructure.simulators.stripe.admission import masked_key
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import Origin, SimulatedStripeBooks
 from infrastructure.simulators.stripe.parameters import Param, TimeRange
@@ -155,7 +156,7 @@ def _retrieve_account(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
         return platform_json(books)
     account = find_account(books, id_)
     if account is None or account.revoked:
-        raise Refusal("account_not_accessible", account=id_, key=request.api_key)
+        raise Refusal("account_not_accessible", account=id_, key=masked_key(request.api_key))
     return account_json(account)
 
 

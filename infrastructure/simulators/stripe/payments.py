@@ -56,7 +56,7 @@ def charge_payment(
         settled_currency or intent.currency,
         intent.amount if settled_amount is None else settled_amount,
         intent.transfer_group,
-        books.config.card_money_after if available_in is None else available_in,
+        available_in,
         status=status,
         payment_intent=intent.id,
         paid_currency=intent.currency,

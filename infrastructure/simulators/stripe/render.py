@@ -61,7 +61,10 @@ def transfer_json(
 def reversal_json(
     books: SimulatedStripeBooks, reversal: TransferReversalRow, expand: Sequence[str] = ()
 ) -> Json:
-    return {
+    status: Json = {} if reversal.status is None else {"status": reversal.status}
+    if reversal.failure_reason is not None:
+        status["failure_reason"] = reversal.failure_reason
+    return status | {
         "id": reversal.id,
         "object": "transfer_reversal",
         "amount": reversal.amount,
@@ -74,6 +77,29 @@ def reversal_json(
         "metadata": reversal.metadata,
         "source_refund": reversal.source_refund,
         "transfer": _linked(books, "transfer", reversal.transfer, expand),
+    }
+
+
+def payment_refund_json(
+    books: SimulatedStripeBooks, transfer: TransferRow, reversal: TransferReversalRow
+) -> Json:
+    """Return the refund of the seller's payment that belongs to a reversal. The seller does not see
+    our metadata [W]."""
+    return {
+        "id": reversal.destination_payment_refund,
+        "object": "refund",
+        "amount": reversal.amount,
+        "balance_transaction": books.ids.next("txn"),
+        "charge": transfer.destination_payment,
+        "created": reversal.created,
+        "currency": reversal.currency,
+        "metadata": {},
+        "payment_intent": None,
+        "reason": None,
+        "receipt_number": None,
+        "source_transfer_reversal": reversal.id,
+        "status": "succeeded",
+        "transfer_reversal": None,
     }
 
 
@@ -203,11 +229,18 @@ def balance_json(books: SimulatedStripeBooks, holder: str = PLATFORM) -> Json:
     if holder == PLATFORM:
         books.platform_balance("usd")
     buckets = books.balances.of(holder)
-    lines = {
-        bucket: [_balance_line(*item) for item in sorted(amounts.items())]
-        for bucket, amounts in buckets.items()
+    currencies = sorted(set().union(*buckets.values())) or ["usd"]  # never empty [W]
+    available, pending = (
+        [_balance_line(currency, buckets[bucket].get(currency, 0)) for currency in currencies]
+        for bucket in ("available", "pending")
+    )
+    return {
+        "object": "balance",
+        "available": available,
+        "instant_available": available,
+        "livemode": books.config.livemode,
+        "pending": pending,
     }
-    return {"object": "balance", "livemode": books.config.livemode, **lines}
 
 
 def _balance_line(currency: str, amount: int) -> Json:

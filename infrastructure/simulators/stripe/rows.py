@@ -84,9 +84,16 @@ class TransferRow:
     transfer_group: str | None = None
     amount_reversed: int = 0
     reversals: list[str] = field(default_factory=list)
+    pending: int = 0
+    """The amount of its pending reversals, which has not moved yet."""
 
     @property
     def rest(self) -> int:
+        """The amount that can still be reversed."""
+        return self.unreversed - self.pending
+
+    @property
+    def unreversed(self) -> int:
         return self.amount - self.amount_reversed
 
 
@@ -103,6 +110,9 @@ class TransferReversalRow:
     destination_payment_refund: str
     metadata: dict[str, str]
     source_refund: str | None = None
+    status: str | None = None
+    """None: the API version shows no status, and the money has moved."""
+    failure_reason: str | None = None
 
 
 @dataclass(slots=True)
@@ -117,6 +127,8 @@ class BalanceTransactionRow:
     source: str
     available_on: int
     description: str | None = None
+    matures: bool = False
+    """True while the platform's money of this line is pending."""
 
 
 @dataclass(slots=True)

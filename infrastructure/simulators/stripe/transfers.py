@@ -17,6 +17,7 @@ from infrastructure.simulators.stripe.charges import (
 )
 from infrastructure.simulators.stripe.errors import money_text
 from infrastructure.simulators.stripe.parameters import merged
+from infrastructure.simulators.stripe.pending_reversals import begin_pending, seller_balance, take
 from infrastructure.simulators.stripe.render import transfer_json
 from infrastructure.simulators.stripe.rows import (
     AccountRow,
@@ -24,12 +25,14 @@ from infrastructure.simulators.stripe.rows import (
     TransferReversalRow,
     TransferRow,
 )
+from infrastructure.simulators.stripe.settlement import available_on_of
 
 
 def check_named_objects(books: SimulatedStripeBooks, params: Params) -> None:
-    """Check the ids in body parameters: a wrong one is a validation error, not an executed one [W].
-    Raises Refusal."""
-    _destination(books, params)
+    """Check the charge's id: a wrong one is a validation error [W]. Raises Refusal.
+
+    A wrong destination is an executed error, which Stripe stores [W, 2026-02].
+    """
     if "source_transaction" in params:
         find_charge(books, params["source_transaction"], params["currency"])
 
@@ -116,24 +119,22 @@ def create_reversal(
     origin: Origin,
     source_refund: str | None = None,
 ) -> TransferReversalRow:
-    """Take money back and announce `transfer.reversed`. Raises Refusal before any change."""
+    """Take money back, and announce `transfer.reversed` and the seller's `refund.created`. Raises
+    Refusal before any change."""
     amount = _amount_to_reverse(transfer, params)
-    charge = books.charges.get(transfer.source_transaction or "")
-    key = BalanceKey(
-        transfer.destination, transfer.currency, bucket_of(charge) if charge else "available"
-    )
+    if books.reversals_begin_pending or params.get("pending"):
+        metadata = merged({}, params.get("metadata"))
+        return begin_pending(
+            books, transfer, _add_reversal(books, transfer, amount, metadata, source_refund), origin
+        )
+    key = seller_balance(books, transfer)
     account = books.accounts.by_id[transfer.destination]
     if not account.connected_reserves and books.balances.amount(key) < amount:
         raise Refusal("seller_balance_too_low")
     reversal = _add_reversal(
         books, transfer, amount, merged({}, params.get("metadata")), source_refund
     )
-    books.balances.move(amount, key, books.platform_balance(transfer.currency, key.bucket))
-    previous = {"amount_reversed": transfer.amount_reversed}
-    transfer.amount_reversed += amount
-    transfer.reversals.append(reversal.id)
-    books.transfers.save(transfer)
-    books.announce("transfer.reversed", transfer_json(books, transfer), origin, previous)
+    take(books, transfer, reversal, key, origin)
     return reversal
 
 
@@ -160,7 +161,10 @@ def _add_reversal(
     source_refund: str | None,
 ) -> TransferReversalRow:
     id_ = books.ids.next("trr")
-    transaction = books.add_transaction("transfer_reversal", amount, transfer.currency, id_)
+    available_on = available_on_of(books, books.charges.get(transfer.source_transaction or ""))
+    transaction = books.add_transaction(
+        "transfer_reversal", amount, transfer.currency, transfer.id, available_on
+    )
     return books.reversals.add(
         TransferReversalRow(
             id=id_,

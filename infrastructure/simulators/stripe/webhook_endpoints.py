@@ -65,7 +65,7 @@ def webhook_request(
 def _signature(books: SimulatedStripeBooks, endpoint: WebhookEndpoint, body: bytes) -> str:
     """Return the Stripe-Signature header: one v1 for each secret that is valid during a
     rotation."""
-    settings, secrets, timestamp = endpoint.delivery, endpoint.secrets, books.clock.seconds()
+    settings, secrets, timestamp = endpoint.delivery, endpoint.secrets, int(books.clock.unmoved())
     if settings.bad_signatures:
         settings.bad_signatures -= 1
         secrets = [WRONG_SECRET]

@@ -14,11 +14,12 @@ from infrastructure.simulators.common.request import Answer, ApiRequest, LogEntr
 from infrastructure.simulators.common.world import SimulatorWorld
 from infrastructure.simulators.stripe.admission import AdmissionLimits
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
-from infrastructure.simulators.stripe.charges import settle_due_charges
 from infrastructure.simulators.stripe.config import RuntimeSettings, SimulatorConfig
-from infrastructure.simulators.stripe.errors import CATALOGUE, error_body
+from infrastructure.simulators.stripe.errors import CATALOGUE, UNIDENTIFIED, error_body
 from infrastructure.simulators.stripe.idempotency import IdempotencyKeys
+from infrastructure.simulators.stripe.manners import Manners
 from infrastructure.simulators.stripe.render import reversal_json, transfer_json
+from infrastructure.simulators.stripe.settlement import settle
 from infrastructure.simulators.stripe.state_file import (
     Record,
     StateFile,
@@ -31,6 +32,7 @@ from infrastructure.simulators.stripe.webhooks import StripeWebhooks
 
 REPLAYED = "Idempotent-Replayed"
 LIMITED_BY = "Stripe-Rate-Limited-Reason"
+NOTICE = "This is a sandbox; the simulator sends this notice as Stripe does in test mode."
 
 
 class StripeWorld(SimulatorWorld[SimulatorConfig]):
@@ -68,6 +70,8 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
             return
         self.buffer.put("counters", "ids", self.ids.counters)
         self.buffer.put("counters", "clock", self.clock.offset)
+        self.buffer.put("counters", "payouts", self.books.next_payouts)
+        self.buffer.put("counters", "manners", self.books.manners)
         events = self.books.announced[:]
         self.books.announced.clear()
         for event in events:
@@ -78,7 +82,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
     def settle(self) -> None:
         """Execute the changes that are due by now."""
         self.scheduler.catch_up()
-        settle_due_charges(self.books)
+        settle(self.books)
 
     def advance(self, seconds: float) -> float:
         """Move the clock forward and execute the changes that became due. Raises ValueError on a
@@ -134,11 +138,15 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
             action.status, body, {"Stripe-Should-Retry": "false"} if action.stored else {}
         )
 
-    def headers(self, request: ApiRequest) -> dict[str, str]:
+    def headers(self, request: ApiRequest, status: int) -> dict[str, str]:
+        if status in UNIDENTIFIED:
+            return {}
         headers = {
             "Request-Id": request.request_id,
             "Stripe-Version": request.version or self.config.api_version,
         }
+        if self.books.manners.notice and not self.config.livemode:
+            headers["Stripe-Notice"] = NOTICE
         if request.key is not None:
             headers["Idempotency-Key"] = request.key
             headers["Original-Request"] = request.original or request.request_id
@@ -176,6 +184,8 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         """Yield the whole state, as in the state file and in snapshots."""
         yield "counters", "ids", orjson.dumps(self.ids.counters)
         yield "counters", "clock", orjson.dumps(self.clock.offset)
+        yield "counters", "payouts", orjson.dumps(self.books.next_payouts)
+        yield "counters", "manners", orjson.dumps(self.books.manners)
         yield from self._state.records()
 
     def take_snapshot(self, name: str) -> int:
@@ -193,6 +203,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         self.settings = RuntimeSettings.of(self.config)
         self.limits = AdmissionLimits(self.settings, self.clock)
         super().reset()
+        self.books.begin()
         self._rewrite_file()
 
     def clear(self) -> None:
@@ -212,6 +223,8 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         counters = {id_: orjson.loads(body) for id_, body in groups["counters"]}
         self.ids.restore(counters["ids"])
         self.clock.offset = counters["clock"]
+        self.books.next_payouts = counters["payouts"]
+        self.books.manners = Manners(*counters["manners"])
         self._state.restore(groups)
         return True
 
@@ -227,7 +240,7 @@ def _empty_twin(config: SimulatorConfig) -> SimulatorConfig:
         livemode=not config.livemode,
         auto_accounts=False,
         auto_charges=False,
-        default_funds=0,
+        manners=config.manners._replace(funds=0),
     )
 
 

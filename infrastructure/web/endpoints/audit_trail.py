@@ -17,6 +17,7 @@ from infrastructure.web.responses import (
 )
 from projections.audit_trail.entries import Entry, PositionedFact
 from projections.audit_trail.payload import payload
+from projections.unknown_fact import fact_name
 
 OF_A_TRANSFER = [shown.name for shown in fields(HistoryEntry)]
 OF_AN_ORDER = [shown.name for shown in fields(OrderHistoryEntry)]
@@ -66,6 +67,6 @@ def _feed_entry(one: PositionedFact) -> FeedEntry:
         fact.originator_id,
         fact.originator_version,
         fact.timestamp,
-        type(fact).__name__,
+        fact_name(fact),
         payload(fact),
     )

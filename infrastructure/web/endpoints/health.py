@@ -66,6 +66,7 @@ async def _snapshot(backend: Backend) -> MetricsSnapshot:
                 facts=await service.store.head(),
                 transfers=await reads.statuses(),
                 oldest_reversal_seconds=await reads.oldest_reversal(),
+                oldest_due_seconds=await service.due_work.ages(),
                 inbox=await service.inbox.counts(),
                 missed=await service.inbox.missed(),
                 alarms=await reads.open_alarms(),

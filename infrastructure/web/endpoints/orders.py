@@ -7,7 +7,6 @@ from domain.errors import UnknownId
 from domain.order import state
 from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
-from infrastructure.web.endpoints.refunds import refund_named
 from infrastructure.web.endpoints.refunds import shown as shown_refund
 from infrastructure.web.endpoints.transfers import as_folded, with_reversals
 from infrastructure.web.operation import ApiCall, Reply
@@ -49,9 +48,18 @@ def _shown(share: state.Share, currency: str) -> Share:
 
 async def pay_order(call: ApiCall[PaidIn, Parameters]) -> Reply:
     order_id = call.id("order_id")
-    await call.service.commands.orders.record_payment(
-        order_id, call.body.payment_id, call.body.source_transaction, "api"
+    body, orders = call.body, call.service.commands.orders
+    order = await orders.order(order_id) if body.amount_received is not None else None
+    expected = (
+        (body.amount_received, order.currency)
+        if order is not None and body.amount_received is not None and not order.paid
+        else None
     )
+    await orders.record_payment(
+        order_id, body.payment_id, body.source_transaction, "api", expected=expected
+    )
+    if body.amount_received is not None:
+        await orders.correct_collected(order_id, body.amount_received, "api")
     return Reply(200, await _order(call.reads, order_id))
 
 
@@ -102,9 +110,8 @@ async def _order(reads: ReadModels, order_id: str) -> Order:
     if row is None:
         raise UnknownId("order", order_id)
     transfers = await reads.transfers(Filters(order_id=order_id), MOST_TRANSFERS)
-    _, refunds = await reads.names_of(order_id)
     shown = await with_reversals(reads, transfers[::-1])
-    return _whole(row, shown, [await refund_named(reads, name) for name in refunds])
+    return _whole(row, shown, list(map(shown_refund, await reads.refunds_of(order_id))))
 
 
 def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refund]) -> Order:
@@ -113,6 +120,7 @@ def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refun
         currency=row.currency,
         amount=row.amount,
         refunded=row.refunded,
+        collected=row.collected,
         status=row.status,
         payment_id=row.payment_id,
         source_transaction=row.source_transaction,

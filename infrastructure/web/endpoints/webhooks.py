@@ -1,8 +1,9 @@
 """Endpoints of webhooks: check, store, answer. The inbox worker handles the stored webhook later;
 no sender waits for that.
 
-The signature covers the raw body, so it is checked before the body is read. Every signed webhook is
-kept. An unreadable one is stored under the hash of its bytes, with an alarm.
+A call whose signature header is missing or malformed is refused before its body is read. The
+signature covers the raw body, so it is checked before the body is interpreted. Every signed webhook
+is kept. An unreadable one is stored under the hash of its bytes, with an alarm.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ from typing import NamedTuple
 
 import orjson
 
+from application.webhooks.entitlement import is_told_by_account
+from application.webhooks.handler import NOT_READABLE, UNREADABLE_TYPE, WebhookAlarm
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
 from infrastructure.web.operation import ApiCall, Reply
@@ -20,8 +23,6 @@ from infrastructure.web.requests import Parameters
 from infrastructure.web.responses import Received
 
 LONGEST_EVENT_ID, LONGEST_EVENT_TYPE = 255, 128
-UNREADABLE = "unreadable"
-"""Stored type of an event without a readable type or mode: the inbox worker ignores it."""
 
 Webhook = ApiCall[None, Parameters]
 
@@ -46,8 +47,10 @@ async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
     secrets = _configured(
         call.service.settings.hyperswitch_webhook_secrets, "HYPERSWITCH_WEBHOOK_SECRETS"
     )
+    header = call.request.headers.get(hyperswitch.HEADER)
+    hyperswitch.check_form(header)
     body = await whole_body(call.request)
-    hyperswitch.verify(body, call.request.headers.get(hyperswitch.HEADER), secrets)
+    hyperswitch.verify(body, header, secrets)
     envelope = _envelope(body)
     return _event(body, envelope.get("event_id"), envelope.get("event_type"))
 
@@ -55,11 +58,16 @@ async def _from_hyperswitch(call: Webhook) -> ReceivedEvent:
 async def _from_stripe(call: Webhook) -> ReceivedEvent:
     settings = call.service.settings
     secrets = _configured(settings.stripe_webhook_secrets, "STRIPE_WEBHOOK_SECRETS")
+    header = call.request.headers.get(stripe.HEADER)
+    stripe.check_form(header)
     body = await whole_body(call.request)
-    stripe.verify(body, call.request.headers.get(stripe.HEADER), secrets, call.service.clock.now())
+    stripe.verify(body, header, secrets, call.service.clock.now())
     envelope = _envelope(body)
     livemode = envelope.get("livemode")
-    if isinstance(livemode, bool) and livemode != (settings.mode == "live"):
+    other_mode = isinstance(livemode, bool) and livemode != (settings.mode == "live")
+    # Stripe sends the test events of connected accounts to live Connect endpoints as well, and
+    # would repeat a refused one for days: it is stored, and ignored later
+    if other_mode and not is_told_by_account(envelope):
         modes = (
             f"The event has livemode {str(livemode).lower()}, but the ledger's key is of mode "
             f"{settings.mode}"
@@ -95,7 +103,7 @@ def _event(body: bytes, event_id: object, event_type: object) -> ReceivedEvent:
     by_hash = f"sha256:{hashlib.sha256(body).hexdigest()}"
     return ReceivedEvent(
         _name(event_id, LONGEST_EVENT_ID) or by_hash,
-        _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE,
+        _name(event_type, LONGEST_EVENT_TYPE) or UNREADABLE_TYPE,
         body,
     )
 
@@ -115,7 +123,7 @@ async def _received(
     try:
         event = await read(call)
         new = await call.service.inbox.put(provider, *event, call.service.clock.now())
-        if event.event_type == UNREADABLE:
+        if event.event_type == UNREADABLE_TYPE:
             await _raise_alarm(call, provider, event)
     except Exception as error:
         problem = problem_of(error)
@@ -127,10 +135,6 @@ async def _received(
 
 async def _raise_alarm(call: Webhook, provider: str, event: ReceivedEvent) -> None:
     """Raise an alarm: the webhook was signed, so it means something."""
-    detail = (
-        "A signed webhook has no readable id, type or mode; read its body in webhook_inbox, and "
-        "ask the sender."
-    )
     await call.service.alarms.raise_alarm(
-        "webhook_unreadable", f"{provider}:{event.event_id}", detail
+        WebhookAlarm.UNREADABLE, f"{provider}:{event.event_id}", NOT_READABLE
     )

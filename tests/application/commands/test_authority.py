@@ -22,7 +22,7 @@ from application.webhooks.handler import (
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from domain.dispute import DisputePolicy
-from domain.errors import Contradiction, NotTheAuthority, Refused
+from domain.errors import Contradiction, NotTheAuthority, OutdatedAnswer, Refused
 from domain.identity import transfer_stream
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
@@ -158,12 +158,29 @@ async def test_failure_is_not_recorded_over_a_success(ledger_under_test: LedgerU
     await ledger_under_test.paid("pay_1")
     await ledger_under_test.told("hyperswitch", "ref_1")
     failed = RefundReport("ref_1", "o1", 400, "EUR", "hyperswitch:evt_2", provider="hyperswitch")
-    with pytest.raises(Contradiction):
+    with pytest.raises(Contradiction) as refused:
         await ledger_under_test.commands.refunds.failed(failed)
     assert await ledger_under_test.taken() == 360
+    asked = refused.value.version
     assert (
-        await ledger_under_test.commands.refunds.failed(failed, asked=True)
+        await ledger_under_test.commands.refunds.failed(failed, asked=asked)
     ).refund.status == "failed"
+
+
+async def test_answer_older_than_a_change_is_refused(ledger_under_test: LedgerUnderTest) -> None:
+    """It was on the way while two reports were recorded: it may be older than they are."""
+    await ledger_under_test.paid("pay_1")
+    await ledger_under_test.told("hyperswitch", "ref_1")
+    report = RefundReport("ref_1", "o1", 400, "EUR", "test", provider="hyperswitch")
+    refunds = ledger_under_test.commands.refunds
+    with pytest.raises(Contradiction) as refused:
+        await refunds.failed(report)
+    asked = refused.value.version
+    await refunds.failed(report, asked=asked)
+    taken = await ledger_under_test.taken()
+    with pytest.raises(OutdatedAnswer, match="ask again"):
+        await refunds.succeeded(report, asked=asked)
+    assert await ledger_under_test.taken() == taken
 
 
 NAMES: dict[str, Callable[[LedgerUnderTest], Awaitable[None]]] = {

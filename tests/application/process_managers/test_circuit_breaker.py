@@ -10,6 +10,7 @@ import pytest
 from application.ports import FleetState
 from application.process_managers.circuit_breaker import (
     NOT_FOUND,
+    PROBED_AT,
     REFUSED_KEY,
     SILENT,
     BreakerMonitor,
@@ -74,11 +75,18 @@ class FakeFleet:
         self.stopped.append((scope, actor))
 
     async def hears(
-        self, signal: ProviderSignal, transfers: Sequence[int], *, look: bool = False
+        self,
+        signal: ProviderSignal,
+        transfers: Sequence[int],
+        *,
+        look: bool = False,
+        account: str | None = None,
+        attempt: int = 1,
     ) -> None:
         for number in transfers:
-            step = LookUp("transfer", NOW) if look else Send("transfer", 1, "key", BODY)
-            await self.watch.observe(UUID(int=number), step, signal)
+            step = LookUp("transfer", NOW) if look else Send("transfer", attempt, "key", BODY)
+            about = account or f"acct_{number}"
+            await self.watch.observe(UUID(int=number), step, signal, about)
 
 
 @pytest.fixture
@@ -89,6 +97,20 @@ def fleet() -> FakeFleet:
 async def test_one_unanswered_transfer_is_no_outage(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
     assert not fleet.open
+
+
+@pytest.mark.parametrize(
+    ("attempt", "answering", "opens"),
+    [(PROBED_AT - 1, False, False), (PROBED_AT, False, True), (PROBED_AT, True, False)],
+)
+async def test_silent_probe_opens_the_breaker_of_a_quiet_ledger(
+    fleet: FakeFleet, attempt: int, answering: bool, opens: bool
+) -> None:
+    """With fewer transfers than the breaker needs, an outage would exhaust their attempts."""
+    fleet.answering = answering
+    await fleet.hears(ProviderSignal.SILENCE, [7], attempt=attempt)
+    assert fleet.open is opens
+    assert fleet.forgiven == ([UUID(int=7)] if opens else [])
 
 
 async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFleet) -> None:
@@ -109,6 +131,7 @@ async def test_several_unanswered_transfers_open_the_breaker_once(fleet: FakeFle
     [
         ProviderSignal.ANSWER,
         ProviderSignal.KEY_REFUSED,
+        ProviderSignal.FORBIDDEN,
         ProviderSignal.NOT_FOUND,
         ProviderSignal.TOO_FAST,
     ],
@@ -146,7 +169,11 @@ async def test_calls_not_sent_to_stripe_do_not_count(fleet: FakeFleet) -> None:
 
 @pytest.mark.parametrize(
     ("signal", "several"),
-    [(ProviderSignal.KEY_REFUSED, REFUSED_KEY), (ProviderSignal.NOT_FOUND, NOT_FOUND)],
+    [
+        (ProviderSignal.KEY_REFUSED, REFUSED_KEY),
+        (ProviderSignal.FORBIDDEN, REFUSED_KEY),
+        (ProviderSignal.NOT_FOUND, NOT_FOUND),
+    ],
 )
 async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
     fleet: FakeFleet, signal: ProviderSignal, several: int
@@ -157,9 +184,27 @@ async def test_wrong_key_stops_all_unlike_one_transfers_trouble(
     assert fleet.stopped == [(EVERYTHING, LEDGER)]
 
 
+@pytest.mark.parametrize("signal", [ProviderSignal.FORBIDDEN, ProviderSignal.NOT_FOUND])
+async def test_refusals_about_two_destinations_stop_nobody_else(
+    fleet: FakeFleet, signal: ProviderSignal
+) -> None:
+    for account in ("acct_anna", "acct_bert"):
+        await fleet.hears(signal, range(100), account=account)
+    assert fleet.stopped == []
+    await fleet.hears(signal, [100], account="acct_carl")
+    assert fleet.stopped == [(EVERYTHING, LEDGER)]
+
+
+async def test_refused_key_stops_all_for_a_single_destination(fleet: FakeFleet) -> None:
+    """401 is about the key alone, also for a marketplace with one seller."""
+    await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY), account="acct_anna")
+    assert fleet.stopped == [(EVERYTHING, LEDGER)]
+
+
 async def test_key_that_works_in_between_is_not_wrong(fleet: FakeFleet) -> None:
     for _ in range(3):
         await fleet.hears(ProviderSignal.KEY_REFUSED, range(REFUSED_KEY - 1))
+        await fleet.hears(ProviderSignal.FORBIDDEN, range(REFUSED_KEY - 1))
         await fleet.hears(ProviderSignal.NOT_FOUND, range(NOT_FOUND - 1))
         await fleet.hears(ProviderSignal.ANSWER, [500])
     assert fleet.stopped == []

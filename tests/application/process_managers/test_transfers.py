@@ -6,15 +6,20 @@ from types import MappingProxyType
 
 import pytest
 
+from application.ports import FleetState
+from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess, TransfersFound
 from application.unit_of_work import UnitOfWork
 from domain.fact import opened
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.retry_policy import Policy
-from domain.provider_call.steps import LookUp
+from domain.provider_call.steps import LookUp, Rest, Send
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
+from domain.seller_transfer.transfer_outcome import complete
+from infrastructure.simulation.in_memory.database import MemoryDatabase
+from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from tests.support.in_memory.stripe import MemoryStripe
 from tests.support.service import account, imported
 
@@ -72,9 +77,8 @@ async def test_differing_transfer_is_not_similar(
     )
 
 
-async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -> None:
-    books.held(MADE)
-    own = SellerTransfer.create(
+def _sale() -> SellerTransfer:
+    return SellerTransfer.create(
         order_id="o1",
         seller_id="anna",
         destination=account("anna"),
@@ -82,4 +86,36 @@ async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -
         currency="EUR",
         now=MADE - HOUR,
     )
-    assert await books.alike(own) == []
+
+
+def test_transfer_of_another_ledger_is_foreign_and_older_ones_are_not() -> None:
+    """It may carry the same id, since both ids follow from the same order and seller."""
+    seen = TransferAtStripe("tr_1", 900, 0, "EUR", account("anna"), "an id")
+    assert not seen.is_foreign("ledger-1")
+    assert not seen._replace(ledger_id="ledger-1").is_foreign("ledger-1")
+    assert seen._replace(ledger_id="ledger-2").is_foreign("ledger-1")
+
+
+async def test_our_transfer_is_found_only_by_its_name(books: SimilarTransfers) -> None:
+    books.held(MADE)
+    assert await books.alike(_sale()) == []
+
+
+async def test_claim_of_another_kind_of_work_begins_no_call() -> None:
+    """The row was claimed to be paid; meanwhile it was paid, and refunded."""
+    now = MADE
+    stripe = MemoryStripe(clock=lambda: now)
+    directory = MemoryDirectory(MemoryDatabase(lambda: now))
+    paying = TransferProcess(stripe, directory, Policy())
+    reversing = ReversalProcess(stripe, Policy())
+    transfer = _sale()
+    uow = UnitOfWork({transfer.id: transfer}, {})
+    assert isinstance(reversing.next_step(uow, transfer.id, now, FleetState()), Rest)
+    complete(transfer, "tr_1", 900, None, now)
+    transfer.take_back("r1", 450, now)
+    version = transfer.version
+    assert isinstance(paying.next_step(uow, transfer.id, now, FleetState()), Rest)
+    assert transfer.version == version
+    step = reversing.next_step(uow, transfer.id, now, FleetState())
+    assert isinstance(step, Send)
+    assert step.attempt == 1

@@ -8,6 +8,7 @@ from application.reconciliation.comparison import alike, differences
 from domain.fact import opened
 from domain.finding import DifferenceKind
 from domain.identity import reversal_name, transfer_stream
+from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import TOPIC, SellerTransfer
@@ -87,7 +88,7 @@ def test_external_reversal_for_several_of_ours_is_no_finding() -> None:
     shown = seen(ReversalAtStripe("trr_1", AMOUNT, None))
     running = transfer.in_flight
     assert running is not None
-    record_look_up(transfer, shown, NOW, LookUp(running.reversal_id, NOW))
+    record_look_up(transfer, shown, NOW, Policy(), LookUp(running.reversal_id, NOW))
     assert transfer.amount_reversed == AMOUNT
     assert found(shown, transfer) == []
 
@@ -109,13 +110,28 @@ def test_our_imported_transfers_reversal_stays_ours() -> None:
     record_external(transfer, shown, NOW)
     assert found(shown, transfer) == [(DifferenceKind.MISSING_HERE, 300)]
     transfer.take_back("r1", 300, NOW)
-    record_look_up(transfer, shown, NOW)
+    record_look_up(transfer, shown, NOW, Policy())
     assert transfer.amount_reversed == 300
 
 
 def test_old_systems_similar_name_is_not_ours() -> None:
     its_own = ReversalAtStripe("trr_1", 300, str(transfer_stream("o1", "eve")), refund_id="r1")
     assert found(seen(its_own), imported()) == [(DifferenceKind.EXTERNAL_REVERSAL, 300)]
+
+
+def test_pending_and_refused_reversals_of_others_are_no_finding() -> None:
+    made = [ReversalAtStripe(f"trr_{s}", 300, None, status=s) for s in ("pending", "failed")]
+    shown = seen(*made)._replace(amount_reversed=0)
+    assert found(shown, paid()) == []
+
+
+def test_recorded_reversal_that_stripe_shows_as_failed_is_missing_there() -> None:
+    transfer = paid()
+    record_external(transfer, seen(ReversalAtStripe("trr_1", 300, None)), NOW)
+    shown = seen(ReversalAtStripe("trr_1", 300, None, status="failed"))
+    (one,) = differences(shown._replace(amount_reversed=0), transfer, NOW)
+    assert (one.kind, one.at_risk) == (DifferenceKind.MISSING_THERE, 300)
+    assert "is failed at Stripe" in one.detail
 
 
 def test_transfer_without_our_id_is_found_by_its_charge() -> None:

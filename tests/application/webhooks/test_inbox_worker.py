@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -66,12 +66,12 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     clock, alarms = DatabaseClock(), WatchedAlarms(storage.alarms)
     loop = InboxLoop(
         storage.inbox,
-        WebhookHandler(stripe={"t": react}),
+        WebhookHandler(stripe={"transfer.updated": react}),
         alarms,
         clock,
         parked_deadline=timedelta(hours=1),
     )
-    await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
+    await storage.inbox.put("stripe", "evt_1", "transfer.updated", b"{}", await storage.now())
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):
         await alarms.told.wait()
@@ -84,3 +84,72 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     assert await storage.alarms.raised() == []
     loop.stop()
     await running
+
+
+async def test_parked_event_waits_longer_and_longer(storage: Storage) -> None:
+    async def park(event: StoredEvent) -> WebhookResult:
+        return Parked("order:o1", "there is no order:o1 yet")
+
+    clock = StoredClock(storage)
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"transfer.updated": park}),
+        storage.alarms,
+        clock,
+        parked_deadline=timedelta(days=7),
+    )
+    await storage.inbox.put("stripe", "evt_1", "transfer.updated", b"{}", await storage.now())
+    waits = []
+    for _ in range(16):
+        clock.at = await storage.now()
+        await loop.turn()
+        await loop.drain()
+        due = await storage.inbox.next_due()
+        assert due is not None
+        waits.append(due - clock.at)
+        await storage.let_pass(waits[-1])
+    assert (waits[0], waits[-1]) == (timedelta(minutes=5), timedelta(hours=6))
+    assert waits == sorted(waits)
+
+
+async def test_slow_webhook_delays_no_later_one(storage: Storage) -> None:
+    slow_began, slow_ends, later = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(event: StoredEvent) -> WebhookResult:
+        slow_began.set()
+        await slow_ends.wait()
+        return Ignored("at last")
+
+    async def fast(event: StoredEvent) -> WebhookResult:
+        later.set()
+        return Ignored("at once")
+
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"transfer.created": slow, "transfer.updated": fast}),
+        storage.alarms,
+        DatabaseClock(),
+        parked_deadline=timedelta(hours=1),
+    )
+    await storage.inbox.put("stripe", "evt_1", "transfer.created", b"{}", await storage.now())
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(10):
+        await slow_began.wait()
+        await storage.inbox.put("stripe", "evt_2", "transfer.updated", b"{}", await storage.now())
+        loop.wake()
+        await later.wait()
+        loop.stop()
+        slow_ends.set()
+        await running
+    assert await storage.inbox.next_due() is None
+
+
+class StoredClock(DatabaseClock):
+    """A clock that shows a given instant."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__()
+        self.at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at

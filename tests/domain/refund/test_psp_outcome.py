@@ -2,6 +2,7 @@
 forgotten."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -224,6 +225,44 @@ def test_submitted_refund_is_polled_at_growing_intervals(story: RefundStory) -> 
         waits.append((story.last.next_retry_at - story.now) / MINUTE)
     assert waits == [1, 2, 4, 8, 10, 10]
     assert len(story.calls) == 1
+
+
+DAY = timedelta(hours=24)
+
+
+def test_refund_left_pending_for_a_day_says_so(story: RefundStory) -> None:
+    """The question is asked at the latest when the day is over."""
+    slow = replace(POLICY, base=7 * 60 * MINUTE, maximum=7 * 60 * MINUTE)
+    story.begins()
+    first = psp_outcome.ask_first_at(story.refund, story.now, slow)
+    story.refund.submit("r1", first, story.now)
+    told = []
+    for _ in range(5):
+        assert isinstance(story.is_due(), LookUp)
+        psp_outcome.ask_again(story.refund, DeferralReason.PENDING, "pending", story.now, slow)
+        told.append((story.now - NOW, story.last.undecided_since))
+    assert told == [(7 * 60 * MINUTE * n, None) for n in (1, 2, 3)] + [
+        (DAY, NOW),
+        (DAY + 7 * 60 * MINUTE, NOW),
+    ]
+    named = ("'r1'", "'o1'", "40 EUR", "reserved", "Ask the payment provider")
+    assert [part for part in named if part not in story.last.detail] == []
+
+
+def test_refund_of_a_silent_psp_is_undecided_too(story: RefundStory) -> None:
+    story.begins()
+    story.refund.submit("r1", NOW + MINUTE, NOW)
+    after, why = NOW + DAY, DeferralReason.LOOK_UP_FAILED
+    psp_outcome.put_off(story.refund, why, "no answer", after + MINUTE, after, POLICY)
+    assert story.last.undecided_since == NOW
+
+
+def test_requested_refund_is_not_called_undecided(story: RefundStory) -> None:
+    """It has alarms of its own: the PSP has not acknowledged it."""
+    story.begins()
+    after, why = NOW + DAY, DeferralReason.LOOK_UP_FAILED
+    psp_outcome.put_off(story.refund, why, "no answer", after + MINUTE, after, POLICY)
+    assert story.last.undecided_since is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Manual resolution of stuck transfers: it sends nothing, and the same money never moves twice."""
 
+from datetime import timedelta
+
 import pytest
 
 from domain.errors import CallInFlight, EvidenceDiffers, NothingToResolve, NothingToRetry
@@ -173,11 +175,57 @@ def test_one_stripe_reversal_settles_one_of_ours(story: Story, answers: type[Ans
     assert story.told() == []
 
 
-def test_healthy_transfer_cannot_be_resolved(story: Story) -> None:
-    with pytest.raises(NothingToResolve, match="pending"):
-        by_mia(story)
+def test_transfer_without_open_work_cannot_be_resolved(story: Story) -> None:
     story.paid()
     with pytest.raises(NothingToResolve, match="completed"):
+        by_mia(story)
+
+
+@pytest.mark.parametrize("answer", ["too_little", "on_hold", "refused", "rate_limited", None])
+def test_waiting_transfer_is_resolved_and_never_sent(
+    story: Story, answers: type[Answers], answer: str | None
+) -> None:
+    """Also one that is due and was never called: the seller was paid by the bank."""
+    if answer is not None:
+        story.call(getattr(answers, answer))
+    story.news()
+    by_mia(story)
+    assert story.told()[-2:] == ["PermanentlyFailed", "Resolved"]
+    assert (story.status, story.transfer.paid) == (S.PERMANENTLY_FAILED, False)
+    assert story.passes(timedelta(days=50)).step()[0] == "nothing is due"
+    with pytest.raises(NothingToRetry, match="mia resolved it"):
+        story.transfer.retry("ops", "again", story.now)
+
+
+@pytest.mark.parametrize("answer", ["too_little", "refused", "forbidden", None])
+def test_waiting_reversal_is_resolved_and_never_sent(
+    story: Story, answers: type[Answers], answer: str | None
+) -> None:
+    """A seller who has paid by a bank transfer is not debited again; the next reversal goes on."""
+    story.reversing()
+    story.refunded("refund-2", 1_000)
+    if answer is not None:
+        story.call(getattr(answers, answer), story.books())
+    story.news()
+    by_mia(story)
+    assert story.told() == ["PermanentlyFailed", "Reopened", "Resolved", "ReversalRequested"]
+    assert (story.reversal.refund_id, story.reversal.amount) == ("refund-2", 1_000)
+    assert story.transfer.taken == 5_000
+
+
+def test_waiting_reversal_is_resolved_by_one_at_stripe(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.reversing()
+    story.call(answers.too_little, story.books())
+    books = story.books(ReversalAtStripe("trr_9", 4_000, None))
+    resolve_by_reversal(story.transfer, books, "trr_9", "mia", "made in the dashboard", story.now)
+    assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+
+
+def test_waiting_transfer_in_a_restored_ledger_is_looked_up_first(story: Story) -> None:
+    story.transfer.unverified = True
+    with pytest.raises(NothingToResolve, match="read first"):
         by_mia(story)
 
 

@@ -374,7 +374,7 @@ def test_waiting_reversal_stops_behind_a_given_up_one(story: Story, answers: typ
 # --- awaiting funds -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ["refused", "too_little", "already"])
+@pytest.mark.parametrize("word", ["too_little", "too_little_in_words"])
 def test_missing_funds_retry_under_new_keys(
     story: Story, answers: type[Answers], word: str
 ) -> None:
@@ -388,6 +388,20 @@ def test_missing_funds_retry_under_new_keys(
     assert len(set(keys)) == 20
     story.call(Succeeded("trr_1", 4_000))
     assert story.status is S.PARTIALLY_REVERSED
+
+
+@pytest.mark.parametrize("word", ["refused", "already"])
+def test_unexplained_refusals_need_a_person_after_six_calls(
+    story: Story, answers: type[Answers], word: str
+) -> None:
+    """Stripe does not say that money would help, so the reversal does not wait for it."""
+    story.reversing()
+    keys = []
+    while story.status is S.REVERSAL_PENDING:
+        keys.append(story.call(getattr(answers, word), seen=story.books()).key)
+    failed = story.last(PermanentlyFailed)
+    assert (failed.reason, failed.detail) == ("rejected", getattr(answers, word).message)
+    assert len(set(keys)) == 6, "each refusal is stored, so each call has a key of its own"
 
 
 def test_missing_funds_need_a_person_after_45_days(story: Story, answers: type[Answers]) -> None:

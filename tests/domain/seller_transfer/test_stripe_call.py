@@ -133,12 +133,27 @@ def test_six_failed_calls_lead_to_a_look_up(due: Story, answers: type[Answers]) 
     look = due.look()
 
     assert isinstance(look, LookUp)
-    assert due.operation.first_began is not None
-    assert look.since <= due.operation.first_began
+    assert look.since == due.transfer.begun_at
     assert due.now >= last_call + due.policy.call_timeout, (
         "a call still under way could arrive after the reading"
     )
     assert due.operation.open, "the outcome is still unknown"
+
+
+def test_look_up_begins_with_the_first_fact_despite_a_clock_ahead(
+    due: Story, answers: type[Answers]
+) -> None:
+    """The call was recorded by a process whose clock was two hours ahead, and its answer is
+    lost."""
+    right = due.now
+    due.now += 2 * HOUR
+    for _ in range(6):
+        due.call(answers.outage)
+    assert due.operation.first_began is not None
+    assert due.operation.first_began > right
+    look = due.look()
+    assert isinstance(look, LookUp)
+    assert look.since <= right
 
 
 def test_look_up_waits_for_the_end_of_a_running_call(due: Story, answers: type[Answers]) -> None:
@@ -489,3 +504,24 @@ def test_hindered_operation_records_since_when(due: Story) -> None:
     fact = due.last(AttemptDeferred)
     assert (fact.hindered, fact.hindered_since) == (2, began)
     assert due.operation.retry_count == 0
+
+
+def test_ledger_is_part_of_key_and_metadata(story: Story) -> None:
+    send = begin(story.transfer, story.now, story.policy, ledger_id="ledger-1")
+    assert isinstance(send, Send)
+    assert send.key == f"transfer:{story.transfer.id}:e1:ledger-1"
+    assert send.body["metadata"]["ledger_id"] == "ledger-1"
+
+
+def test_key_of_an_open_call_stays_as_it_was_first_used(
+    story: Story, answers: type[Answers]
+) -> None:
+    """A call from before the ledger had an identity could otherwise be made twice."""
+    first = story.call(answers.timeout)
+    again = begin(story.comes_due().transfer, story.now, story.policy, ledger_id="ledger-1")
+    assert isinstance(again, Send)
+    assert (again.key, again.body) == (first.key, first.body)
+    story.answer(again, answers.refused)
+    fresh = begin(story.comes_due().transfer, story.now, story.policy, ledger_id="ledger-1")
+    assert isinstance(fresh, Send)
+    assert fresh.key.endswith(":e2:ledger-1")

@@ -84,6 +84,7 @@ async def test_error_of_other_server_is_unknown(
         (403, "IR_22", Hindrance.FORBIDDEN),
         (429, None, Hindrance.RATE_LIMITED),
         (429, "HE_00", Hindrance.LOCK_TIMEOUT),
+        (422, "HE_00", Hindrance.LOCK_TIMEOUT),
     ],
 )
 async def test_call_refused_before_execution_is_not_executed(
@@ -112,11 +113,6 @@ async def test_other_status_is_unknown(psp: FaultServer, refund: PostRefund, sta
     assert isinstance(answer, Unknown)
     assert (answer.why, answer.status) == (f"http_{status}", status)
     assert len(psp.requests) == 1, "neither a retry nor a redirect"
-
-
-async def test_busy_is_no_rejection(psp: FaultServer, refund: PostRefund) -> None:
-    psp.answers(422, error("HE_00", "Busy"))
-    assert isinstance(await refund(), Unknown)
 
 
 @pytest.mark.parametrize(

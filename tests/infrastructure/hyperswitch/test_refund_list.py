@@ -132,7 +132,7 @@ async def test_endless_list_is_not_read_on(
         {"data": {}},
         {"data": [1], "total_count": 1},
         {"data": []},
-        {"data": [{}], "total_count": 1},
+        {"data": [{}] * 11, "total_count": 11},
     ],
 )
 async def test_page_of_other_shape_is_unreadable(
@@ -142,6 +142,34 @@ async def test_page_of_other_shape_is_unreadable(
     answer = await (await gateway_at(psp.url)).refunds(NINE, NINE + HOUR)
     assert isinstance(answer, Unknown)
     assert answer.why == "unreadable"
+
+
+def _shown(refund_id: str | None) -> Json:
+    return {
+        "refund_id": refund_id,
+        "payment_id": "o1",
+        "amount": 1,
+        "currency": "USD",
+        "status": "failed",
+    }
+
+
+async def test_unreadable_refund_does_not_hide_the_others(
+    psp: FaultServer, gateway_at: OpenGateway
+) -> None:
+    data = [_shown("r1"), _shown(None), _shown("r2")]
+    psp.answers(200, {"count": 3, "total_count": 3, "data": data})
+    assert await _listed(await gateway_at(psp.url), NINE, NINE + HOUR) == ["r1", "r2"]
+
+
+async def test_ids_that_look_like_keys_are_listed_as_they_are(
+    psp: FaultServer, gateway_at: OpenGateway
+) -> None:
+    """Redacted, both would be one, and the list would look incomplete."""
+    names = [f"{key}_20261120_0001" for key in ("rk", "sk", "snd", "prd", "dev", "whsec")]
+    data = [_shown(name) for name in names]
+    psp.answers(200, {"count": len(names), "total_count": len(names), "data": data})
+    assert await _listed(await gateway_at(psp.url), NINE, NINE + HOUR) == names
 
 
 async def test_instant_without_zone_is_refused(gateway: HyperswitchGateway) -> None:

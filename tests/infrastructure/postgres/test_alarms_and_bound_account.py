@@ -108,7 +108,7 @@ async def test_facts_clearing_unraised_alarm_leave_none(pool: Pool, store: Event
 async def test_facts_clear_alarm_and_keep_its_detail(pool: Pool, store: EventStore) -> None:
     await store.append([], {"alarms": [raised()]})
     await store.append([], {"alarms": [cleared(LATER)]})
-    expected = StoredAlarm("drift", "transfer-1", "3 EUR missing", NOW, LATER)
+    expected = StoredAlarm("drift", "transfer-1", "3 EUR missing", NOW, NOW, 1, LATER)
     assert await PostgresAlarms(pool).latest() == [expected]
     await store.append([], {"alarms": [cleared(LATER + timedelta(hours=1))]})
     assert await PostgresAlarms(pool).latest() == [expected], "what is cleared is not cleared again"
@@ -131,3 +131,28 @@ async def test_last_change_of_alarm_in_append_counts(
     alarms = PostgresAlarms(pool)
     assert (len(await alarms.raised()), len(await alarms.latest())) == (open_, on_record)
     assert [alarm.detail for alarm in await alarms.latest()] == ["3 EUR missing"]
+
+
+async def test_alarm_that_is_raised_again_keeps_its_beginning(
+    pool: Pool, store: EventStore
+) -> None:
+    alarms, day = PostgresAlarms(pool), timedelta(days=1)
+    for days in (0, 20, 40):
+        await store.append([], {"alarms": [raised(f"day {days}", NOW + days * day)]})
+    (seen,) = await alarms.latest()
+    assert seen == StoredAlarm("drift", "transfer-1", "day 40", NOW, NOW + 40 * day, 3, None)
+    again = [raised("a", NOW + 41 * day), cleared(NOW + 42 * day), raised("b", NOW + 43 * day)]
+    await store.append([], {"alarms": again})
+    (anew,) = await alarms.latest()
+    began = NOW + 43 * day
+    assert anew == StoredAlarm("drift", "transfer-1", "b", began, began, 1, None)
+
+
+async def test_alarm_raised_outside_of_facts_keeps_its_beginning(pool: Pool) -> None:
+    alarms = PostgresAlarms(pool)
+    await alarms.raise_alarm("webhook_dead", "42", "first")
+    (first,) = await alarms.raised()
+    await alarms.raise_alarm("webhook_dead", "42", "second")
+    (second,) = await alarms.raised()
+    assert (second.raised_at, second.detail, second.times) == (first.raised_at, "second", 2)
+    assert second.last_seen_at > first.last_seen_at

@@ -72,9 +72,7 @@ async def test_idle_connection_is_probed(database_url: str, person: Person) -> N
     listener = Listener(database_url, probe_interval=timedelta(milliseconds=20))
     listener.on("news", news.set)
     await listener.start()
-    probed = (
-        "select from pg_stat_activity where query = 'select 1' and datname = current_database()"
-    )
+    probed = "select from pg_stat_activity where query = 'show transaction_read_only' and datname = current_database()"
     async with asyncio.timeout(10):
         while not await (await person.execute(probed)).fetchall():  # noqa: ASYNC110 - the event is in the database
             await asyncio.sleep(0.01)

@@ -32,7 +32,7 @@ from tests.support.database_edits import (
     edit,
     named,
     quiet,
-    superuser,
+    triggers_off,
     without_checks,
 )
 from tests.support.seeded_ledger import load_ledger
@@ -88,7 +88,7 @@ def test_rebuild_of_correct_rows_changes_nothing(ledger: str) -> None:
 @pytest.mark.parametrize(("derived", "column"), COLUMNS, ids=named)
 def test_edited_column_is_reported_and_repaired(ledger: str, derived: Derived, column: str) -> None:
     before = content(ledger)
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         without_checks(connection, derived.table)
         edit(connection, derived, column)
     edited = content(ledger)
@@ -106,12 +106,12 @@ def test_edited_column_is_reported_and_repaired(ledger: str, derived: Derived, c
 
 def test_lost_or_invented_rows_are_repaired(ledger: str) -> None:
     before = content(ledger)
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute(
             "truncate orders, transfer_reversals, pauses, disputes, payouts, findings"
         )
         connection.execute("delete from alarms where ctid = (select min(ctid) from alarms)")
-        connection.execute("insert into alarms values ('drift', 'nobody', 'x', now())")
+        connection.execute("insert into alarms values ('drift', 'nobody', 'x', now(), now(), 1)")
         for table, key in (("seller_transfers", "transfer_id"), ("refunds", "stream_id")):
             columns = connection.execute(
                 "select string_agg(column_name, ', ') from information_schema.columns where "
@@ -134,7 +134,7 @@ def test_lost_or_invented_rows_are_repaired(ledger: str) -> None:
 def test_swapped_values_are_restored(ledger: str) -> None:
     """Neither row can be written first: a unique index refuses it."""
     before = content(ledger)
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("update seller_transfers set leased_by = 'w', leased_until = 'infinity'")
         (a, x), (b, y) = connection.execute(
             "select transfer_id, stripe_transfer_id from seller_transfers order by 1 limit 2"
@@ -145,7 +145,7 @@ def test_swapped_values_are_restored(ledger: str) -> None:
                 [name, row],
             )
     assert rebuilt(ledger).counts == {"seller_transfers": 2}
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         held = (
             "update seller_transfers set leased_by = null, leased_until = null where leased_by = "
             "'w'"
@@ -157,7 +157,7 @@ def test_swapped_values_are_restored(ledger: str) -> None:
 
 def test_row_moved_to_other_stream_is_restored(ledger: str) -> None:
     before = content(ledger)
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         home, away = (
             row[0]
             for row in connection.execute(
@@ -172,7 +172,7 @@ def test_row_moved_to_other_stream_is_restored(ledger: str) -> None:
 
 
 def test_rebuild_repairs_only_named_tables(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("update orders set payment_id = 'x'")
         connection.execute("update refunds set reason = 'x'")
     assert rebuilt(ledger, "refunds").counts.keys() == {"refunds"}
@@ -181,7 +181,7 @@ def test_rebuild_repairs_only_named_tables(ledger: str) -> None:
 
 def test_stream_with_falsified_facts_keeps_its_rows(ledger: str) -> None:
     """Even when a row of another stream, which has to be repaired, says that it belongs there."""
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         pick = (
             "select originator_id, notification_id from ledger_events where topic like "
             "'%.partially_reversed' limit 1"
@@ -198,7 +198,7 @@ def test_stream_with_falsified_facts_keeps_its_rows(ledger: str) -> None:
         )
     result = rebuilt(ledger)
     assert [(one.stream, one.position) for one in result.unreadable] == [(stream, position)]
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         kept = (
             "select last_error, (select count(*) from transfer_reversals r where r.transfer_id = "
             "t.transfer_id) "
@@ -214,9 +214,9 @@ def test_stream_with_falsified_facts_keeps_its_rows(ledger: str) -> None:
 
 def test_rehearsal_reads_one_snapshot(ledger: str) -> None:
     def meddle(done: int, total: int) -> None:
-        with superuser(ledger) as connection:
+        with triggers_off(ledger) as connection:
             connection.execute(
-                "insert into alarms values ('drift', 'nobody', 'x', now()) on conflict do nothing"
+                "insert into alarms values ('drift', 'nobody', 'x', now(), now(), 1) on conflict do nothing"
             )
 
     assert rehearse(ledger, DERIVED, meddle).count == 0
@@ -261,7 +261,7 @@ def test_chunks_hold_whole_streams_of_any_size(ledger: str, size: int) -> None:
 
 
 def test_rebuild_keeps_grants_constraints_indexes_and_views(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("grant select (order_id), select on orders to public")
         connection.execute("alter table refunds set (fillfactor = 77)")
         connection.execute("alter table refunds alter column reason set storage external")
@@ -352,7 +352,7 @@ async def until(holds: Callable[[], bool]) -> None:
 async def test_rebuild_killed_halfway_resumes_to_equal_bytes(database_url: str) -> None:
     facts = await asyncio.to_thread(load_ledger, database_url, REBUILT_FACTS)
     right = content(database_url)
-    with superuser(database_url) as connection:
+    with triggers_off(database_url) as connection:
         connection.execute("update seller_transfers set last_error = 'x', version = version + 1")
         connection.execute("update orders set refunded = 0")
         connection.execute("delete from transfer_reversals")
@@ -410,7 +410,7 @@ async def test_concurrent_second_rebuild_is_refused(ledger: str) -> None:
 
 
 async def test_locked_row_delays_only_its_own_repair(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         first = "(select transfer_id from seller_transfers limit 1)"
         connection.execute(
             f"update seller_transfers set last_error = 'x' where transfer_id = {first}".encode()
@@ -441,7 +441,7 @@ async def test_stream_changed_during_repair_gets_its_new_state(ledger: str) -> N
         await storage.commands.orders.register(
             order_id="moving", currency="EUR", amount=900, shares=shares
         )
-        with superuser(ledger) as connection:
+        with triggers_off(ledger) as connection:
             connection.execute("update orders set payment_id = 'wrong' where order_id = 'moving'")
             with psycopg.connect(ledger) as holder:
                 holder.execute("select pg_advisory_xact_lock(x'6c6564676572'::bigint)")
@@ -473,7 +473,7 @@ def _waiting(connection: psycopg.Connection) -> int:
 
 
 async def test_rehearsal_exits_1_and_names_rows_and_columns(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         (order_id,) = (
             connection.execute(
                 "update orders set refunded = 7 where order_id = 'o-3' returning order_id"
@@ -494,7 +494,7 @@ async def test_rehearsal_exits_1_and_names_rows_and_columns(ledger: str) -> None
 
 
 async def test_rows_refused_by_database_are_reported_in_one_line(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("update orders set refunded = 0")
         connection.execute(
             "alter table orders add constraint nothing_is_refunded check (refunded = 0)"

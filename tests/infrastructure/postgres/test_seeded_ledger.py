@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "2a2c09db23a202c0928a5bd71eac37da121381abb5620e1e05242fea225f3c37"
+EXPECTED = "a83168e86db5c2eb87e3a7c5d20103d82f8c96d89853401c1a89eb430de1c5dc"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:

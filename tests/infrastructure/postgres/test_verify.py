@@ -30,7 +30,7 @@ from tests.support.database_edits import (
     edit,
     named,
     quiet,
-    superuser,
+    triggers_off,
     without_checks,
 )
 from tests.support.json_types import Json
@@ -91,7 +91,7 @@ def test_empty_ledger_has_no_findings(database_url: str) -> None:
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 def test_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> None:
     statement, position = TAMPERINGS[tampering]
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         before = dict(
             connection.execute(
                 "select notification_id, md5(e::text) from ledger_events e"
@@ -113,7 +113,7 @@ def test_tampered_fact_is_found_at_its_position(ledger: str, tampering: str) -> 
 def test_chain_rewritten_from_root_breaks_a_seal(ledger: str) -> None:
     """A superuser can also write a new, consistent chain and new rows."""
     kept = sealed(ledger)
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         tables = ", ".join(derived.table for derived in DERIVED)
         connection.execute(f"truncate ledger_events, {tables}".encode())
     load_ledger(ledger, FACTS, name="other")
@@ -124,7 +124,7 @@ def test_chain_rewritten_from_root_breaks_a_seal(ledger: str) -> None:
 
 def test_cut_off_tail_is_found_by_seal(ledger: str) -> None:
     kept = sealed(ledger)
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute(
             "delete from ledger_events where notification_id > %s", [kept.position - 3]
         )
@@ -204,7 +204,7 @@ def test_short_key_is_refused() -> None:
 
 @pytest.mark.parametrize(("derived", "column"), COLUMNS, ids=named)
 def test_edited_column_of_any_row_is_found(ledger: str, derived: Derived, column: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         without_checks(connection, derived.table)
         key = edit(connection, derived, column)
     found = [finding for finding in findings(ledger) if finding.check == derived.table]
@@ -220,7 +220,7 @@ def test_edited_column_of_any_row_is_found(ledger: str, derived: Derived, column
 
 @pytest.mark.parametrize("derived", DERIVED, ids=named)
 def test_missing_row_is_found(ledger: str, derived: Derived) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute(
             f"delete from {derived.table} where ctid = (select min(ctid) from {derived.table})".encode()
         )
@@ -230,7 +230,7 @@ def test_missing_row_is_found(ledger: str, derived: Derived) -> None:
 
 
 def test_equal_amounts_with_other_bytes_are_found(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute(
             "update orders set shares = jsonb_set(shares, '{0,amount}', (shares #>> '{0,amount}' "
             "|| '.0')::jsonb)"
@@ -239,7 +239,7 @@ def test_equal_amounts_with_other_bytes_are_found(ledger: str) -> None:
 
 
 def test_uncheckable_law_is_a_finding(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("update orders set shares = '[1]'")
     assert "the query failed" in {
         f.what.split(":")[0] for f in findings(ledger) if f.check == "shares_come_out_exactly"
@@ -247,24 +247,26 @@ def test_uncheckable_law_is_a_finding(ledger: str) -> None:
 
 
 def test_instants_beyond_calendar_are_findings(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("update refunds set updated_at = 'infinity'")
     assert {finding.check for finding in findings(ledger)} == {"refunds"}
 
 
 def test_leases_and_foreign_alarms_are_no_findings(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute("update seller_transfers set leased_by = 'w', leased_until = now()")
         connection.execute(
-            "insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now())"
+            "insert into alarms values ('webhook_dead', 'hyperswitch:evt_1', 'x', now(), now(), 1)"
         )
     assert findings(ledger) == []
 
 
 @pytest.mark.parametrize("subject", ["nobody", "00000000-0000-5000-8000-000000000000"])
 def test_alarm_without_fact_is_found(ledger: str, subject: str) -> None:
-    with superuser(ledger) as connection:
-        connection.execute("insert into alarms values ('drift', %s, 'x', now())", [subject])
+    with triggers_off(ledger) as connection:
+        connection.execute(
+            "insert into alarms values ('drift', %s, 'x', now(), now(), 1)", [subject]
+        )
     assert [(f.check, f.id) for f in findings(ledger)] == [("alarms", f"drift {subject}")]
 
 
@@ -342,7 +344,7 @@ def test_laws_all_have_a_breach() -> None:
 
 @pytest.mark.parametrize("law", BREAKING)
 def test_broken_law_is_found_by_name(ledger: str, law: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         indexes = (
             "select indexname from pg_indexes where indexdef like '%%UNIQUE%%WHERE%%' and "
             "schemaname = 'public'"
@@ -358,7 +360,7 @@ def test_broken_law_is_found_by_name(ledger: str, law: str) -> None:
 
 
 def test_unfoldable_stream_is_found_with_its_position(ledger: str) -> None:
-    with superuser(ledger) as connection:
+    with triggers_off(ledger) as connection:
         connection.execute(
             "update ledger_events set topic = 'os:system' where notification_id = %s", [AT]
         )

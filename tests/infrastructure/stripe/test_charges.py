@@ -127,3 +127,14 @@ async def test_gateway_tells_an_unreadable_payment_from_silence(gateway_at: Open
         assert forbidden.why is Hindrance.FORBIDDEN
         await control.fault("error", "payment_intents.retrieve", times=1, status=503)
         assert isinstance(await gateway.charge("pi_elsewhere"), Unknown)
+
+
+async def test_charge_has_the_amounts_of_the_ledger() -> None:
+    line = LINE | {"amount": 50_050, "currency": "isk"}
+    charge = CHARGE | {
+        "amount_captured": 38_000_000,
+        "currency": "ugx",
+        "balance_transaction": line,
+    }
+    seen = await charge_of("ch_1", Books({"charges/ch_1": charge}).get)
+    assert seen == ChargeAtStripe("ch_1", 380_000, "UGX", "pending", 500, "ISK")

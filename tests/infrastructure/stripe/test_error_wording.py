@@ -2,7 +2,11 @@
 
 import pytest
 
-from infrastructure.stripe.error_wording import claim_about_source, says_already_reversed
+from infrastructure.stripe.error_wording import (
+    claim_about_source,
+    says_already_reversed,
+    says_no_funds,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,37 @@ from infrastructure.stripe.error_wording import claim_about_source, says_already
 )
 def test_wording_says_reversed_only_when_nothing_is_left(message: str, expected: bool) -> None:
     assert says_already_reversed(message) is expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "The recipient of this transfer does not have sufficient funds in their Stripe balance "
+            "to reverse this amount.",
+            True,
+        ),
+        ("You have insufficient available funds in your Stripe account. Try adding funds.", True),
+        (
+            "You have insufficient funds in your Stripe account for this transfer. Your card "
+            "balance is too low.",
+            True,
+        ),
+        ("Insufficient balance", True),
+        ("The account doesn't have enough money for this reversal.", True),
+        ("Not enough available balance.", True),
+        ("Reversals in this currency are not supported any more; debit the account in eur.", False),
+        ("Your key has insufficient permissions.", False),
+        (
+            "Your destination account needs to have at least one of the following capabilities "
+            "enabled: transfers, crypto_transfers, legacy_payments",
+            False,
+        ),
+        ("This account was closed; its balance was paid out.", False),
+    ],
+)
+def test_wording_says_no_funds_only_about_a_low_balance(message: str, expected: bool) -> None:
+    assert says_no_funds(message) is expected
 
 
 @pytest.mark.parametrize(

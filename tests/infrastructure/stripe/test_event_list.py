@@ -8,7 +8,7 @@ import pytest
 
 from application.missed_webhooks.ports import PolledEvent
 from domain.provider_call.outcome import LookUpFailed, ProviderSignal
-from infrastructure.simulators.stripe import running_simulator
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, running_simulator
 from infrastructure.stripe.event_list import TYPES
 from infrastructure.stripe.gateway import StripeGateway
 from tests.infrastructure.stripe.conftest import OpenGateway
@@ -101,7 +101,7 @@ async def test_event_page_ending_at_its_cursor_stops(
     ("status", "signal"),
     [
         (401, ProviderSignal.KEY_REFUSED),
-        (403, ProviderSignal.KEY_REFUSED),
+        (403, ProviderSignal.FORBIDDEN),
         (503, ProviderSignal.SILENCE),
     ],
 )
@@ -116,7 +116,7 @@ async def test_event_list_failure_states_its_meaning(
 
 async def test_connected_account_events_are_not_listed(gateway_at: OpenGateway) -> None:
     """Stripe lists them for each account alone; see docs/guarantees.md."""
-    async with running_simulator() as (_, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (_, control):
         gateway, now = await gateway_at(control.url), datetime.now(UTC)
         await control.announce("balance.available", {"object": "balance"}, account="acct_1ada")
         own = await control.announce("balance.available", {"object": "balance"})

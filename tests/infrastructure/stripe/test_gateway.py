@@ -6,7 +6,13 @@ from urllib.parse import parse_qsl
 import pytest
 import stripe as sdk
 
-from domain.provider_call.outcome import Succeeded, Unknown
+from domain.provider_call.outcome import (
+    Pending,
+    Rejected,
+    ReversalOutcome,
+    Succeeded,
+    Unknown,
+)
 from domain.provider_call.request_body import TransferBody
 from infrastructure.stripe.gateway import StripeGateway
 from tests.infrastructure.stripe.conftest import OpenGateway
@@ -182,7 +188,6 @@ async def test_transfer_lacking_a_field_is_no_success(
         {"object": "transfer"},
         {"amount": 399},
         {"transfer": "tr_2"},
-        {"status": "failed"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -298,3 +303,57 @@ async def test_base_url_may_end_with_slash(stripe: FaultServer, gateway_at: Open
     stripe.answers(200, TRANSFER)
     assert isinstance(await gateway.create(BODY, "k"), Succeeded)
     assert stripe.requests[0].path == "/v1/transfers"
+
+
+@pytest.mark.parametrize("name", ["transfer_id", "reversal_id", "ledger_id"])
+async def test_answer_with_another_id_of_ours_is_no_success(
+    stripe: FaultServer, gateway: StripeGateway, name: str
+) -> None:
+    """As when another ledger used the same key."""
+    stripe.answers(200, {**REVERSAL, "metadata": {name: "another"}})
+    outcome = await gateway.reverse("tr_1", 400, "refund", "k", {name: "ours"})
+    assert isinstance(outcome, Unknown)
+    assert (outcome.why, f"metadata {name}" in outcome.message) == ("disagrees", True)
+
+
+@pytest.mark.parametrize("metadata", [{"ledger_id": "ours"}, {}, None, {"ledger_id": None}])
+async def test_answer_without_metadata_is_not_compared(
+    stripe: FaultServer, gateway: StripeGateway, metadata: Json | None
+) -> None:
+    stripe.answers(200, {**REVERSAL, "metadata": metadata})
+    outcome = await gateway.reverse("tr_1", 400, "refund", "k", {"ledger_id": "ours"})
+    assert isinstance(outcome, Succeeded)
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ({"status": "succeeded"}, Succeeded("trr_1", 400, "req_1")),
+        ({"status": None}, Succeeded("trr_1", 400, "req_1")),
+        ({"status": "pending"}, Pending("trr_1", 400, "req_1")),
+        ({"status": "invented_tomorrow"}, Pending("trr_1", 400, "req_1")),
+        (
+            {"status": "failed", "failure_reason": "insufficient_funds"},
+            Rejected(
+                200,
+                "reversal_failed",
+                "Stripe's trr_1 is failed: insufficient_funds",
+                True,
+                request_id="req_1",
+                says_no_funds=True,
+            ),
+        ),
+        (
+            {"status": "canceled"},
+            Rejected(
+                200, "reversal_canceled", "Stripe's trr_1 is canceled", True, request_id="req_1"
+            ),
+        ),
+    ],
+    ids=lambda one: str(one.get("status")) if isinstance(one, dict) else "",
+)
+async def test_status_of_a_reversal_decides_its_outcome(
+    stripe: FaultServer, gateway: StripeGateway, shown: Json, expected: ReversalOutcome
+) -> None:
+    stripe.answers(200, {**REVERSAL, **shown})
+    assert await gateway.reverse("tr_1", 400, "refund", "k") == expected

@@ -7,7 +7,12 @@ import pytest
 
 from domain.provider_call.outcome import Rejected, Succeeded, Unknown
 from domain.provider_call.request_body import TransferBody
-from infrastructure.simulators.stripe import SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from infrastructure.stripe.gateway import StripeGateway
 from tests.infrastructure.stripe.conftest import OpenGateway
 
@@ -32,7 +37,7 @@ HEARD = {
 
 @pytest.fixture
 async def control() -> AsyncIterator[SimulatorControl]:
-    async with running_simulator() as (_, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (_, control):
         yield control
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import stripe as sdk
 
-from domain.provider_call.outcome import Hindrance, NotExecuted, Outcome, Rejected, Unknown
+from domain.provider_call.outcome import Hindrance, NotExecuted, Rejected, ReversalOutcome, Unknown
 from domain.provider_call.request_body import TransferBody
 from infrastructure.redaction import LONGEST_MESSAGE
 from infrastructure.stripe.gateway import StripeGateway
@@ -94,6 +94,7 @@ async def test_parsed_refusal_is_definite(
         param=fields.get("param"),
         request_id="req_1",
         says_reversed="already fully reversed" in fields["message"],
+        says_no_funds="funds" in fields["message"],
     )
     assert len(stripe.requests) == 1
 
@@ -348,7 +349,7 @@ def test_error_escaping_the_sdk_is_unknown(raised: BaseException, why: str) -> N
     assert outcome.message
 
 
-async def call(gateway: StripeGateway, operation: str = "create") -> Outcome:
+async def call(gateway: StripeGateway, operation: str = "create") -> ReversalOutcome:
     if operation == "reverse":
         return await gateway.reverse("tr_x", 400, "refund", "k", {"reversal_id": "r1"})
     body: TransferBody = {

@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.postgres.listener import Listener
 from infrastructure.settings import BadSetting, Settings
-from infrastructure.simulators.stripe import SimulatorControl
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, SimulatorControl
 from infrastructure.simulators.stripe.server import running_simulator
 from infrastructure.web.app import create_app
 from tests.infrastructure.web.conftest import Connect
@@ -18,7 +18,7 @@ from tests.support.json_types import Json
 
 @pytest.fixture
 async def stripe() -> AsyncIterator[SimulatorControl]:
-    async with running_simulator() as (_, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (_, control):
         yield control
 
 

@@ -91,3 +91,25 @@ async def test_unset_token_allows_all_but_cross_site_calls(
                 "/v1/orders", content=b"{}", headers={"Sec-Fetch-Site": site}
             )
             assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 422), ("127.0.0.1:8000", 422), ("[::1]:8000", 422), ("127.9.9.9", 422),
+        ("ledger.localhost", 422), ("evil.example", 403), ("evil.example:8000", 403),
+        ("10.1.2.3:8000", 403), ("127.0.0.1.evil.example", 403), ("[::1", 403),
+    ],
+)  # fmt: skip
+async def test_unset_token_allows_only_names_of_this_machine(
+    offline_service: Service,
+    without: Callable[..., Service],
+    connect: Connect,
+    host: str,
+    status: int,
+) -> None:
+    """A page whose name resolves to 127.0.0.1 sends its own name as Host."""
+    async with connect(application_of(without(offline_service, api_token=None))) as client:
+        answer = await client.get("/v1/transfers?limit=0", headers={"Host": host})
+    assert answer.status_code == status
+    assert status == 422 or answer.json()["code"] == "unknown_host"

@@ -216,3 +216,21 @@ async def test_random_path_and_query_get_documented_answer(
 async def test_malformed_query_is_never_a_500(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"/v1/transfers?{query}")
     assert answer.status_code in (200, 400, 422)
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "sentence"),
+    [
+        ("KWD", 1_234, "expected a multiple of 10"),
+        ("TND", 5, "expected a multiple of 10"),
+        ("IRR", 1_000, "Stripe makes no transfers in IRR"),
+    ],
+)
+async def test_share_that_stripe_cannot_transfer_is_refused(
+    client: httpx.AsyncClient, currency: str, amount: int, sentence: str
+) -> None:
+    share = {"seller_id": "ada", "destination": "acct_1", "amount": amount}
+    order = {"order_id": "o1", "currency": currency, "amount": 10_000, "shares": [share]}
+    answer = await client.post("/v1/orders", json=order)
+    assert answer.status_code == 422
+    assert sentence in answer.json()["detail"]

@@ -30,6 +30,7 @@ async def test_order_is_registered_once_when_repeated(
         "currency": "EUR",
         "amount": 10_000,
         "refunded": 0,
+        "collected": None,
         "status": "open",
         "payment_id": None,
         "source_transaction": None,
@@ -255,6 +256,19 @@ async def test_payment_webhook_for_differing_import_is_parked(
     assert parked.alarm == "payment_disagrees"
     (transfer,) = (await client.get("/v1/orders/o1")).json()["transfers"]
     assert await facts_of(client, transfer) == ["Imported"]
+
+
+async def test_order_shows_each_refund_as_the_refund_itself(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
+    await shop.paid("o1", 10_000, ada=8_000, ben=1_000)
+    for number in range(3):
+        body = {"refund_id": f"r{number}", "order_id": "o1", "amount": 1_000, "settled": True}
+        assert (await client.post("/v1/refunds", json=body)).status_code == 202
+    order = (await client.get("/v1/orders/o1")).json()
+    alone = [(await client.get(f"/v1/refunds/r{number}")).json() for number in range(3)]
+    assert order["refunds"] == alone
+    assert all(part["status"] for refund in alone for part in refund["allocation"])
 
 
 async def test_order_shows_its_payment_and_charge_until_they_are_known(

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from infrastructure.web.request_body import BodyBudget
+
 
 @pytest.mark.parametrize(
     "body",
@@ -99,3 +101,49 @@ async def test_slow_body_times_out(
     async with asyncio.timeout(10):
         answer = await offline_client.post("/v1/orders", content=body())
     assert (answer.status_code, answer.json()["code"]) == (408, "body_too_slow")
+
+
+async def test_large_bodies_at_once_share_a_budget(
+    offline_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.web.request_body._budget", BodyBudget(2 * 65_536))
+    open_, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def held() -> AsyncIterator[bytes]:
+        yield b" " * 65_536
+        yield b" " * 2 * 65_536  # takes the whole budget
+        open_.set()
+        await goes_on.wait()
+
+    holder = asyncio.create_task(offline_client.post("/v1/orders", content=held()))
+    await open_.wait()
+    large = await offline_client.post("/v1/orders", content=b" " * 3 * 65_536)
+    assert (large.status_code, large.json()["code"]) == (503, "too_many_large_bodies")
+    small = await offline_client.post("/v1/orders", content=b" " * 65_536)
+    assert small.json()["code"] == "bad_json"
+    goes_on.set()
+    assert (await holder).json()["code"] == "bad_json"
+    assert (await offline_client.post("/v1/orders", content=b" " * 2 * 65_536)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        ("/webhooks/stripe", {}),
+        ("/webhooks/stripe", {"Stripe-Signature": "nonsense"}),
+        ("/webhooks/hyperswitch", {}),
+        ("/webhooks/hyperswitch", {"X-Webhook-Signature-512": "short"}),
+    ],
+)
+async def test_body_without_a_possible_signature_is_not_read(
+    offline_client: httpx.AsyncClient, path: str, header: dict[str, str]
+) -> None:
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(True)
+        yield b"{}"
+
+    answer = await offline_client.post(path, content=body(), headers=header)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_signature")
+    assert not read

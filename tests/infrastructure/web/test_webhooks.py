@@ -159,6 +159,36 @@ async def test_event_of_wrong_mode_stores_nothing(
     assert stored_rows() == []
 
 
+@pytest.mark.parametrize("sender", ["account", "context", "user_id"])
+async def test_event_of_the_other_mode_by_an_account_is_stored(
+    anonymous_client: httpx.AsyncClient,
+    senders: WebhookSenders,
+    stored_rows: StoredRows,
+    sender: str,
+) -> None:
+    """Stripe sends the test events of connected accounts to live Connect endpoints too, and repeats
+    a refused one for days."""
+    told = {**json.loads(STRIPE_EVENT), "livemode": True, sender: "acct_1"}
+    body = json.dumps(told).encode()
+    answer = await anonymous_client.post(
+        "/webhooks/stripe", content=body, headers=senders.stripe(body)
+    )
+    assert answer.status_code == 200
+    assert stored_rows() == [("stripe", "evt_1", "transfer.created", body, "stored")]
+
+
+@pytest.mark.parametrize("sender", ["account", "context", "user_id"])
+async def test_event_of_the_other_mode_without_a_named_account_is_refused(
+    anonymous_client: httpx.AsyncClient, senders: WebhookSenders, sender: str
+) -> None:
+    told = {**json.loads(STRIPE_EVENT), "livemode": True, sender: None}
+    body = json.dumps(told).encode()
+    answer = await anonymous_client.post(
+        "/webhooks/stripe", content=body, headers=senders.stripe(body)
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "livemode_mismatch")
+
+
 async def test_livemode_must_match_the_key(
     service: Service, without: Callable[..., Service], connect: Connect, senders: WebhookSenders
 ) -> None:

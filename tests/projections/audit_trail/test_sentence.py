@@ -18,9 +18,11 @@ from domain.pause import AnyPauseFact
 from domain.payout import AnyPayoutFact
 from domain.refund import facts as refund_facts
 from domain.refund.facts import AnyRefundFact
+from domain.seller_account import AnySellerAccountFact
 from domain.seller_transfer import facts as transfer_facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from domain.webhook import AnyWebhookFact
 from projections.audit_trail.payload import payload
 from projections.registry import sentence
 
@@ -37,6 +39,8 @@ SAMPLES: dict[str, object] = {
     "shares": [{"seller_id": "ada", "destination": "acct_1", "amount": 8_000}],
     "explicit": {"ada": 800},
     "targets": {"ada": 800},
+    "still_withdrawn": {"CAD": 16},
+    "capabilities": {"transfers": "inactive"},
     "body": {"amount": 8_000, "refund_id": "tl_7", "payment_id": "pay_7"},
 }
 BY_TYPE = {int: 1_234, bool: True, str: "some", datetime: NOW}
@@ -48,6 +52,8 @@ UNIONS = (
     AnyDisputeFact,
     AnyPayoutFact,
     AnyFindingFact,
+    AnyWebhookFact,
+    AnySellerAccountFact,
 )
 FACTS = [kind for union in UNIONS for kind in get_args(union)]
 

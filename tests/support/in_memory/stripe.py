@@ -24,9 +24,9 @@ from domain.provider_call.outcome import (
 )
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from infrastructure.simulation.network import TIMEOUT, NetworkConditions
 from infrastructure.simulators.common.latency import recorded
 from tests.support.json_types import Json
-from tests.support.stripe_in_process import TIMEOUT, NetworkConditions
 
 CREATE, REVERSE, RETRIEVE, LIST, PAGE = (
     "transfers.create",
@@ -118,6 +118,7 @@ class MemoryStripe:
         reason: str,
         key: str,
         metadata: dict[str, str] | None = None,
+        currency: str = "",
     ) -> Outcome:
         asked = (
             self._books[stripe_transfer_id].left
@@ -253,7 +254,7 @@ class MemoryStripe:
     def _paid(self, body: TransferBody) -> Outcome:
         if "missing" in body["destination"]:
             return Rejected(
-                400, "resource_missing", "No such destination", stored=False, param="destination"
+                400, "resource_missing", "No such destination", stored=True, param="destination"
             )
         left = self.funds.get(body["currency"])
         if left is not None and left < body["amount"]:

@@ -177,7 +177,9 @@ async def test_call_requires_secret_key(api: httpx.AsyncClient, key: str) -> Non
 
 
 async def test_unknown_object_has_its_own_wording(api: httpx.AsyncClient) -> None:
-    assert said(await api.get("/payments/o9")) == (404, "HE_02")
+    absent = await api.get("/payments/o9")
+    assert said(absent) == (404, "HE_02")
+    assert absent.json()["error"]["type"] == "invalid_request"
     assert said(await api.get("/refunds/r9")) == (404, "HE_02")
     assert said(await api.get("/nothing")) == (404, "IR_02")
     assert said(await api.delete("/refunds")) == (405, "IR_03")
@@ -218,7 +220,9 @@ async def test_concurrent_calls_on_payment_exclude_each_other(
     await control.hold("refunds.create")
     first = asyncio.create_task(api.post("/refunds", json=refund_body("r1")))
     await control.wait_until_held()
-    assert said(await api.post("/refunds", json=refund_body("r2"))) == (429, "HE_00")
+    busy = await api.post("/refunds", json=refund_body("r2"))
+    assert said(busy) == (422, "HE_00")
+    assert busy.json()["error"]["type"] == "invalid_request"
     await control.release()
     assert (await first).status_code == 200
     assert [refund["refund_id"] for refund in (await control.ledger())["refunds"]] == ["r1"]

@@ -10,6 +10,7 @@ import pytest
 import stripe
 
 from infrastructure.simulators.stripe import (
+    KIND,
     RunningSimulator,
     SimulatorConfig,
     SimulatorControl,
@@ -70,7 +71,7 @@ ErrorOf = Callable[[httpx.Response], tuple[int, str, str | None, str | None]]
 @pytest.fixture
 def config() -> SimulatorConfig:
     """A test that needs other settings parametrizes `config`."""
-    return SimulatorConfig(virtual_start=NINE_O_CLOCK)
+    return SimulatorConfig(manners=KIND, virtual_start=NINE_O_CLOCK)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from infrastructure.simulators.stripe import (
+    KIND,
     ControlRefused,
     SimulatorConfig,
     SimulatorControl,
@@ -22,7 +23,9 @@ from tests.infrastructure.simulators.stripe.conftest import OpenCaller, StripeCa
 async def test_same_seed_and_calls_give_same_answers(api_at: OpenCaller) -> None:
     stories = []
     for _ in range(2):
-        async with running_simulator(SimulatorConfig(seed=7, virtual_start=1.8e9)) as (
+        async with running_simulator(
+            SimulatorConfig(manners=KIND, seed=7, virtual_start=1.8e9)
+        ) as (
             simulator,
             control,
         ):
@@ -140,7 +143,7 @@ async def test_simulator_listens_on_loopback_only() -> None:
 
 
 async def test_simulator_runs_as_its_own_process(api_at: OpenCaller) -> None:
-    async with simulator_process() as process:
+    async with simulator_process(manners="kind") as process:
         assert process.url.startswith("http://127.0.0.1:")
         assert (await api_at(process.url).made())["amount"] == 2000
 
@@ -153,7 +156,7 @@ async def test_simulator_process_reports_failed_start(tmp_path: Path) -> None:
 
 async def test_simulator_runs_without_socket() -> None:
     """Under httpx's in-process transport, for tests that need no connection faults."""
-    transport = httpx.ASGITransport(create_simulator())
+    transport = httpx.ASGITransport(create_simulator(SimulatorConfig(manners=KIND)))
     async with httpx.AsyncClient(transport=transport, base_url="http://stripe") as http:
         answer = await http.get("/v1/transfers", headers={"Authorization": "Bearer sk_1"})
         assert answer.json() == {

@@ -9,6 +9,7 @@ import pytest
 
 from infrastructure.simulators.common import http_server
 from infrastructure.simulators.stripe import (
+    KIND,
     ControlRefused,
     RunningSimulator,
     SimulatorConfig,
@@ -438,7 +439,7 @@ async def test_stop_does_not_wait_for_held_calls(
     api_at: OpenCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "GRACE", 60.0)
-    async with running_simulator() as (simulator, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, control):
         api = api_at(simulator.url)
         await control.hold("transfers.create")
         await control.fault("latency", "transfers.list", ms=60_000)
@@ -454,7 +455,9 @@ async def test_stop_does_not_wait_for_held_calls(
 # --- Stripe's own limits --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, endpoint_rate=3)])
+@pytest.mark.parametrize(
+    "config", [SimulatorConfig(manners=KIND, virtual_start=1.8e9, endpoint_rate=3)]
+)
 async def test_endpoint_has_its_own_rate(
     api: StripeCaller, control: SimulatorControl, refused: ErrorOf
 ) -> None:
@@ -468,7 +471,9 @@ async def test_endpoint_has_its_own_rate(
     assert (await api.transfer(key="k3")).status_code == 200
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, global_rate=2)])
+@pytest.mark.parametrize(
+    "config", [SimulatorConfig(manners=KIND, virtual_start=1.8e9, global_rate=2)]
+)
 async def test_endpoints_share_global_rate(api: StripeCaller, control: SimulatorControl) -> None:
     answers = [await api.transfer(), await api.get("/v1/transfers"), await api.get("/v1/balance")]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -476,7 +481,7 @@ async def test_endpoints_share_global_rate(api: StripeCaller, control: Simulator
     await control.advance_clock(1)
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(endpoint_concurrency=1)])
+@pytest.mark.parametrize("config", [SimulatorConfig(manners=KIND, endpoint_concurrency=1)])
 async def test_excess_concurrent_calls_are_refused(
     api: StripeCaller, control: SimulatorControl
 ) -> None:
@@ -493,7 +498,9 @@ async def test_excess_concurrent_calls_are_refused(
     assert (await api.transfer()).status_code == 200
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(virtual_start=1.8e9, endpoint_rate=1)])
+@pytest.mark.parametrize(
+    "config", [SimulatorConfig(manners=KIND, virtual_start=1.8e9, endpoint_rate=1)]
+)
 async def test_reset_restores_every_limit(api: StripeCaller, control: SimulatorControl) -> None:
     await control.advance_clock(3600)
     assert [(await api.transfer()).status_code for _ in range(2)] == [200, 429]

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import stripe
 
-from infrastructure.simulators.stripe import SimulatorConfig, create_simulator
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.world import StripeWorld
 from tests.support.json_types import Json
 
@@ -60,7 +60,7 @@ class InProcessSimulator:
     """A client of the app without a connection, and the inside of its world."""
 
     def __init__(self, **config: Any) -> None:
-        app = create_simulator(SimulatorConfig(clock=now, **config))
+        app = create_simulator(SimulatorConfig(manners=KIND, clock=now, **config))
         self.world: StripeWorld = app.state.world
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": "Bearer sk_test_1"}
@@ -308,7 +308,7 @@ def test_advanced_clock_runs_due_work(
 
 def test_one_clock_is_enough() -> None:
     with pytest.raises(ValueError, match="choose one"):
-        create_simulator(SimulatorConfig(clock=time.time, virtual_start=START))
+        create_simulator(SimulatorConfig(manners=KIND, clock=time.time, virtual_start=START))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -13,7 +13,7 @@ from infrastructure.simulators.common.exchange import injected_status
 from infrastructure.simulators.common.fault_actions import Error, ErrorStatus
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import EarlyAnswer
-from infrastructure.simulators.stripe import SimulatorConfig, SimulatorControl
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, SimulatorControl
 from infrastructure.simulators.stripe.errors import CATALOGUE
 from infrastructure.simulators.stripe.operations import OPERATIONS
 from infrastructure.simulators.stripe.world import StripeWorld
@@ -121,7 +121,7 @@ async def test_event_matches_stripe_schema(api: StripeCaller, control: Simulator
         "transfer.reversed",
         "transfer.created",
     ]
-    assert [event["type"] for event in connected] == ["account.updated"]
+    assert [event["type"] for event in connected] == ["account.updated", "refund.created"]
 
 
 ERRORS = [*CATALOGUE, "injected 500", "injected error"]
@@ -130,7 +130,7 @@ ERRORS = [*CATALOGUE, "injected 500", "injected error"]
 @pytest.mark.parametrize("name", ERRORS)
 def test_error_answer_matches_stripe_schema(name: str) -> None:
     """Every entry of the catalogue, worded as it is, whether or not a test provokes it."""
-    world = StripeWorld(SimulatorConfig())
+    world = StripeWorld(SimulatorConfig(manners=KIND))
     call = world.new_request("none", "POST", TRANSFERS)
     match name:
         case "injected 500":

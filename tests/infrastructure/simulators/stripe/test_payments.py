@@ -109,7 +109,7 @@ async def _stripe_of(simulator: RunningSimulator, id_: str) -> Json:
 async def test_psp_payment_makes_a_charge_at_its_connector(status: str) -> None:
     """A payment of the simulated PSP is a PaymentIntent at the simulated Stripe; if the payment
     fails later, its charge does."""
-    async with running_simulator(SimulatorConfig(default_funds=0)) as (stripe, control):
+    async with running_simulator(SimulatorConfig()) as (stripe, control):
         config = HyperswitchConfig(connector=stripe.connector())
         async with running_hyperswitch(config) as (_, psp):
             await psp.take_payment("pay_1", 5000, "EUR", metadata={"order_id": "o1"})

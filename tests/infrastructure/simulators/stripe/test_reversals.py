@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.simulators.stripe import SimulatorConfig, SimulatorControl
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, SimulatorControl
 from tests.infrastructure.simulators.stripe.conftest import ErrorOf, StripeCaller
 from tests.support.json_types import Json
 
@@ -175,7 +175,8 @@ async def test_pending_money_can_be_reversed(api: StripeCaller, control: Simulat
 
 
 @pytest.mark.parametrize(
-    "config", [SimulatorConfig(wording={"already_fully_reversed": {"message": "All gone."}})]
+    "config",
+    [SimulatorConfig(manners=KIND, wording={"already_fully_reversed": {"message": "All gone."}})],
 )
 async def test_guessed_wording_can_be_changed(
     api: StripeCaller,

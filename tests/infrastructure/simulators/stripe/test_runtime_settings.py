@@ -8,7 +8,7 @@ import pytest
 import stripe
 from stripe.params import TransferCreateParams
 
-from infrastructure.simulators.stripe import ControlRefused, SimulatorConfig, SimulatorControl
+from infrastructure.simulators.stripe import KIND, ControlRefused, SimulatorConfig, SimulatorControl
 from tests.infrastructure.simulators.stripe.conftest import ErrorOf, StripeCaller
 from tests.support.json_types import Json
 
@@ -102,7 +102,7 @@ async def test_modes_share_no_keys_and_no_sellers(
     assert seen.status_code == 403
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(livemode=True)])
+@pytest.mark.parametrize("config", [SimulatorConfig(manners=KIND, livemode=True)])
 async def test_live_simulator_treats_test_keys_alike(
     api: StripeCaller, control: SimulatorControl
 ) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from infrastructure.simulators.stripe import (
+    KIND,
     SimulatorConfig,
     running_simulator,
     serve_simulator,
@@ -23,7 +24,10 @@ def file(tmp_path: Path) -> Path:
 
 
 async def test_restart_restores_all_objects_and_keys(file: Path, api_at: OpenCaller) -> None:
-    async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
+    async with running_simulator(SimulatorConfig(manners=KIND, state_file=file)) as (
+        simulator,
+        control,
+    ):
         api = api_at(simulator.url)
         first = await api.transfer(key="k1", **{"metadata[ü]": "ß", "transfer_group": "g"})
         transfer = first.json()
@@ -33,7 +37,10 @@ async def test_restart_restores_all_objects_and_keys(file: Path, api_at: OpenCal
         events = (await api.get("/v1/events")).json()
         last = (await api.get("/v1/transfers")).headers["request-id"]
         ledger = await control.ledger()
-    async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
+    async with running_simulator(SimulatorConfig(manners=KIND, state_file=file)) as (
+        simulator,
+        control,
+    ):
         api = api_at(simulator.url)
         assert await control.ledger() == ledger
         heard = await api.get("/v1/events")
@@ -59,7 +66,7 @@ async def test_restart_restores_all_objects_and_keys(file: Path, api_at: OpenCal
 async def test_restart_restores_charges_clock_and_dropped_keys(
     file: Path, api_at: OpenCaller
 ) -> None:
-    config = SimulatorConfig(state_file=file, virtual_start=1.8e9)
+    config = SimulatorConfig(manners=KIND, state_file=file, virtual_start=1.8e9)
     async with running_simulator(config) as (simulator, control):
         api = api_at(simulator.url)
         await control.create_charge("ch_1", "usd", 3000, available_in=3600)
@@ -76,7 +83,7 @@ async def test_restart_restores_charges_clock_and_dropped_keys(
 
 
 async def test_undelivered_event_is_retried_after_restart(file: Path, api_at: OpenCaller) -> None:
-    config = SimulatorConfig(state_file=file)
+    config = SimulatorConfig(manners=KIND, state_file=file)
     async with running_simulator(config) as (simulator, control):
         await control.add_webhook_endpoint(
             "http://127.0.0.1:9/", ["whsec_1"], knobs={"retry_schedule": [0.01]}
@@ -105,7 +112,7 @@ async def test_killed_simulator_keeps_every_answered_call(file: Path, api_at: Op
     again, once."""
     chance = random.Random(5)
     answered: dict[str, str] = {}
-    async with simulator_process(state_file=file) as process:
+    async with simulator_process(state_file=file, manners="kind") as process:
         api = api_at(process.url)
 
         async def pay(number: int) -> None:
@@ -120,7 +127,7 @@ async def test_killed_simulator_keeps_every_answered_call(file: Path, api_at: Op
         await asyncio.sleep(0.2 + chance.random() * 0.2)
         await process.kill()
         await asyncio.gather(*calls)
-    async with simulator_process(state_file=file) as process:
+    async with simulator_process(state_file=file, manners="kind") as process:
         api = api_at(process.url)
         assert answered
         assert {key: (await api.transfer(key=key)).json()["id"] for key in answered} == answered
@@ -129,7 +136,7 @@ async def test_killed_simulator_keeps_every_answered_call(file: Path, api_at: Op
 
 
 async def test_call_killed_after_commit_is_made_once(file: Path, api_at: OpenCaller) -> None:
-    async with simulator_process(state_file=file) as process:
+    async with simulator_process(state_file=file, manners="kind") as process:
         api = api_at(process.url)
         hold = {
             "match": {"operation": "transfers.create"},
@@ -141,7 +148,7 @@ async def test_call_killed_after_commit_is_made_once(file: Path, api_at: OpenCal
         await process.kill()
         await asyncio.wait([call])
         assert isinstance(call.exception(), httpx.TransportError)
-    async with simulator_process(state_file=file) as process:
+    async with simulator_process(state_file=file, manners="kind") as process:
         api = api_at(process.url)
         again = await api.transfer(key="k1")
         assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
@@ -149,15 +156,21 @@ async def test_call_killed_after_commit_is_made_once(file: Path, api_at: OpenCal
 
 
 async def test_state_file_belongs_to_one_simulator(file: Path) -> None:
-    async with running_simulator(SimulatorConfig(state_file=file)):
+    async with running_simulator(SimulatorConfig(manners=KIND, state_file=file)):
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            await serve_simulator(SimulatorConfig(state_file=file))
+            await serve_simulator(SimulatorConfig(manners=KIND, state_file=file))
 
 
 async def test_reset_empties_state_file(file: Path, api_at: OpenCaller) -> None:
-    async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
+    async with running_simulator(SimulatorConfig(manners=KIND, state_file=file)) as (
+        simulator,
+        control,
+    ):
         await api_at(simulator.url).transfer(key="k1")
         await control.reset()
-    async with running_simulator(SimulatorConfig(state_file=file)) as (simulator, control):
+    async with running_simulator(SimulatorConfig(manners=KIND, state_file=file)) as (
+        simulator,
+        control,
+    ):
         assert (await control.ledger())["transfers"] == []
         assert "idempotent-replayed" not in (await api_at(simulator.url).transfer(key="k1")).headers

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.simulators.stripe import SimulatorConfig, SimulatorControl
+from infrastructure.simulators.stripe import KIND, SimulatorConfig, SimulatorControl
 from tests.infrastructure.simulators.stripe.conftest import ErrorOf, StripeCaller
 from tests.support.json_types import Json
 
@@ -85,7 +85,6 @@ BAD_REQUESTS = {
     "a fraction": ({"amount": "1.5"}, "parameter_invalid_integer", "amount"),
     "an empty destination": ({"destination": ""}, "parameter_invalid_empty", "destination"),
     "no destination": ({"destination": None}, "parameter_missing", "destination"),
-    "unknown destination": ({"destination": "acct_missing1"}, "resource_missing", "destination"),
     "an upper-case currency": ({"currency": "USD"}, None, "currency"),
     "an unknown parameter": ({"status": "paid"}, "parameter_unknown", "status"),
     "a long metadata key": ({f"metadata[{'k' * 41}]": "v"}, None, f"metadata[{'k' * 41}]"),
@@ -119,6 +118,19 @@ async def test_validation_error_names_parameter_and_is_not_stored(
     assert refused(answer) == (400, "invalid_request_error", code, param)
     assert "stripe-should-retry" not in answer.headers
     assert (await api.transfer(key="k1")).status_code == 200
+
+
+async def test_unknown_destination_is_executed_and_stored(
+    api: StripeCaller, control: SimulatorControl, refused: ErrorOf
+) -> None:
+    """Recorded in 2026-02: this refusal is stored, unlike those of other ids in parameters."""
+    answer = await api.transfer(key="k1", destination="acct_missing1")
+    assert refused(answer) == (400, "invalid_request_error", "resource_missing", "destination")
+    assert answer.headers["stripe-should-retry"] == "false"
+    await control.change_account("acct_missing1")
+    again = await api.transfer(key="k1", destination="acct_missing1")
+    assert again.json() == answer.json()
+    assert again.headers["idempotent-replayed"] == "true"
 
 
 async def test_error_links_to_documentation_and_log(api: StripeCaller) -> None:
@@ -174,7 +186,7 @@ async def test_deleted_or_revoked_account_is_refused(
         )
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(auto_accounts=False)])
+@pytest.mark.parametrize("config", [SimulatorConfig(manners=KIND, auto_accounts=False)])
 async def test_strict_simulator_knows_only_given_accounts(
     api: StripeCaller, control: SimulatorControl, refused: ErrorOf
 ) -> None:
@@ -364,7 +376,9 @@ async def test_call_requires_secret_looking_key(api: StripeCaller, refused: Erro
     ).status_code == 200
 
 
-@pytest.mark.parametrize("config", [SimulatorConfig(accepted_keys=frozenset({"sk_test_right"}))])
+@pytest.mark.parametrize(
+    "config", [SimulatorConfig(manners=KIND, accepted_keys=frozenset({"sk_test_right"}))]
+)
 async def test_simulator_with_chosen_keys_refuses_others(api: StripeCaller) -> None:
     assert (await api.get("/v1/transfers")).status_code == 401
     assert (await api.get("/v1/transfers", Authorization="Bearer sk_test_right")).status_code == 200
@@ -379,7 +393,21 @@ async def test_disconnected_account_is_out_of_reach(
     await control.change_account("acct_seller", revoked=True)
     answer = await api.get("/v1/account", **{"Stripe-Account": "acct_seller"})
     assert refused(answer)[:3] == (403, "invalid_request_error", "account_invalid")
-    assert refused(await api.get("/v1/accounts/acct_seller"))[0] == 403
+    other = await api.get("/v1/accounts/acct_seller")
+    assert refused(other)[0] == 403
+    assert "sk_test_1" not in answer.text + other.text, "a 403 masks the key"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_key_gets_no_identification(
+    api: StripeCaller, control: SimulatorControl, status: int
+) -> None:
+    settings: Json = {"accepted_keys": []} if status == 401 else {"forbidden": {"sk_test_1": ["*"]}}
+    await control.tune(**settings)
+    answer = await api.transfer(key="k1")
+    assert answer.status_code == status
+    assert not {"request-id", "stripe-version", "idempotency-key"} & set(answer.headers)
+    assert "request_log_url" not in answer.json()["error"]
 
 
 async def test_platform_account_is_known_by_name_and_default(api: StripeCaller) -> None:

@@ -8,7 +8,12 @@ from typing import Any, cast
 import pytest
 import stripe
 
-from infrastructure.simulators.stripe import ControlRefused, SimulatorControl
+from infrastructure.simulators.stripe import (
+    KIND,
+    ControlRefused,
+    SimulatorConfig,
+    SimulatorControl,
+)
 from tests.infrastructure.simulators.stripe.conftest import StripeCaller, WaitFor
 from tests.support.webhook_receiver import WebhookReceiver
 
@@ -41,9 +46,10 @@ def listen(control: SimulatorControl, receiver: WebhookReceiver) -> Callable[...
     return register
 
 
-@pytest.fixture(params=[None])
-def config() -> None:
+@pytest.fixture
+def config() -> SimulatorConfig:
     """Signatures are checked against real time."""
+    return SimulatorConfig(manners=KIND)
 
 
 async def test_transfer_event_has_key_of_its_call(
