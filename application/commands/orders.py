@@ -79,8 +79,9 @@ class OrderCommands:
         the same payment back.
 
         The intent is stored before the call. A payment that the answer shows as succeeded is
-        recorded, in case its webhook is late or lost. Raises UnknownId, Refused, PspRefused,
-        ContentDiffers, and PspSilent when the payment may or may not exist: repeat the command.
+        recorded, in case its webhook is late or lost; one that is split waits for its report.
+        Raises UnknownId, Refused, PspRefused, ContentDiffers, and PspSilent when the payment may or
+        may not exist: repeat the command.
         """
         answer = await psp.create_payment(order_id, await self._request_payment(order_id))
         match answer:
@@ -91,7 +92,7 @@ class OrderCommands:
                 )
             case NotExecuted() | Unknown():
                 raise PspSilent(f"the payment of order {order_id!r}", answer.message)
-        if answer.status == "succeeded":
+        if answer.status == "succeeded" and answer.split is None:
             received = answer.amount if answer.amount_received is None else answer.amount_received
             await self.record_payment(
                 order_id,

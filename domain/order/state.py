@@ -66,6 +66,13 @@ class UncountedPayment(NamedTuple):
     currency: str
 
 
+class MadeTransfer(NamedTuple):
+    """A transfer that the buyer's payment has made at Stripe (a destination charge)."""
+
+    stripe_transfer_id: str
+    amount: int
+
+
 class OrderState(Stream):
     """State of one order. Amounts in minor units of `currency`, except shares with a currency of
     their own."""
@@ -108,6 +115,10 @@ class OrderState(Stream):
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
+        self.made_by_charge: dict[str, MadeTransfer] = {}
+        """Transfers that the payment itself has made, by seller."""
+        self.reversed_by_refund: dict[str, dict[str, str]] = {}
+        """Reversals at Stripe that a refund itself has made: Stripe's id by seller, by refund."""
         self.unverified = False
         """See `SellerTransfer.unverified`."""
         self.moved: dict[str, str] = {}

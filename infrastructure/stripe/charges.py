@@ -71,11 +71,13 @@ async def _with_line(
 
 
 def _money(resource: object) -> tuple[int, str] | None:
-    """Return the amount that was taken, or, before that, the whole amount, as the ledger counts,
+    """Return the amount that was taken, or, before that, the whole amount, as the ledger counts it,
     and the currency; None if Stripe does not show them."""
     if not isinstance(resource, Mapping) or not isinstance(resource.get("currency"), str):
         return None
     shown = (resource.get(name) for name in ("amount_captured", "amount_received", "amount"))
     amounts = [amount for amount in shown if type(amount) is int and amount > 0]
+    if not amounts:
+        return None
     currency = clean(str(resource["currency"])).upper()
-    return (whole_from_stripe(currency, amounts[0]), currency) if amounts else None
+    return whole_from_stripe(currency, amounts[0]), currency

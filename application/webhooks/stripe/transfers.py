@@ -68,7 +68,8 @@ class StripeTransfers:
             return await self._thin(event, stripe_id) if stripe_id else names_no_object(event)
         # ours first: the transfers of strangers may have any shape
         named = NAMED_TRANSFER.validate_python(envelope.data.object)
-        ours = await self._ours(named.id, self._named_by(named.metadata))
+        metadata = named.metadata
+        ours = await self._ours(named.id, metadata.get("transfer_id"), metadata.get("ledger_id"))
         if ours is None:
             return Ignored(FOREIGN)
         carried = TRANSFER.validate_python(envelope.data.object)
@@ -88,9 +89,7 @@ class StripeTransfers:
         seen = await self._read(stripe_id)
         if isinstance(seen, Later | Parked):
             return seen
-        ours = await self._ours(
-            seen.stripe_transfer_id, None if seen.is_foreign(self._ledger_id) else seen.transfer_id
-        )
+        ours = await self._ours(seen.stripe_transfer_id, seen.transfer_id, seen.ledger_id)
         return Ignored(FOREIGN) if ours is None else await self._record(event, ours, seen)
 
     async def _record(
@@ -121,15 +120,12 @@ class StripeTransfers:
             reason = f"Stripe sent an event about it, but does not know it: {absent}"
             return Parked(f"object:{stripe_id}", reason, WebhookAlarm.UNREADABLE)
 
-    def _named_by(self, metadata: Mapping[str, str]) -> str | None:
-        """Return the transfer that the metadata names; None if another ledger wrote it."""
-        ledger_id = metadata.get("ledger_id", self._ledger_id)
-        foreign = self._ledger_id is not None and ledger_id != self._ledger_id
-        return None if foreign else metadata.get("transfer_id")
-
-    async def _ours(self, stripe_id: str | None, our_id: str | None) -> SellerTransfer | None:
+    async def _ours(
+        self, stripe_id: str | None, our_id: str | None, ledger_id: str | None
+    ) -> SellerTransfer | None:
         known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
-        transfer_id = known or _uuid(our_id)
+        foreign = None not in (ledger_id, self._ledger_id) and ledger_id != self._ledger_id
+        transfer_id = known or (None if foreign else _uuid(our_id))
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
 
 

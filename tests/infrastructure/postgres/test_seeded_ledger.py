@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "de74daee45889c6871151633563a285b26a42ed8528f3c9e3883baf14fadeb6c"
+EXPECTED = "a83168e86db5c2eb87e3a7c5d20103d82f8c96d89853401c1a89eb430de1c5dc"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
