@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "4dcfd78e4d5b847b3214685dbf5660a39e0cc1c10fc34571233772b49b5a9c0f"
+EXPECTED = "d0bc4d8be2dc34473fa45baa4515426873ddbed96084f400eb9e4f7943055646"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
