@@ -97,10 +97,16 @@ class TransferProcess(StripeProcess):
         transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
             found = await self.gateway.find_by_our_id(str(transfer.id), transfer.destination, since)
-            ours = [one for one in found if not one.is_foreign(self.ledger_id)]
+            ours = [one for one in found if step.restored or not self._foreign(transfer, one)]
             return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
             return unread
+
+    def _foreign(self, transfer: SellerTransfer, seen: TransferAtStripe) -> bool:
+        """Return whether another ledger made it. A key that this transfer was sent under names the
+        ledger too, in case a restore has lost the binding."""
+        sent_under = (transfer.operation.epoch_key if transfer.operation else None) or ""
+        return seen.is_foreign(self.ledger_id) and not sent_under.endswith(seen.ledger_id or "")
 
     async def _similar(self, transfer: SellerTransfer) -> Sequence[TransferAtStripe]:
         if not transfer.imported:

@@ -60,7 +60,7 @@ def begin(
     began = operation.first_began or transfer.begun_at
     # after a restore a transfer may be older at Stripe than its order is here
     since = min(began, look_first.lost_since) if look_first is not None else began
-    return LookUp(operation.what, since, operation.attempt)
+    return LookUp(operation.what, since, operation.attempt, restored=look_first is not None)
 
 
 def _send(
