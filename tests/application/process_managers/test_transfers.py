@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import pytest
-from tests.support.in_memory.database import MemoryDatabase, MemoryDirectory
 
 from application.ports import FleetState
 from application.process_managers.reversals import ReversalProcess
