@@ -94,12 +94,12 @@ async def test_event_handled_in_its_last_attempt_leaves_no_alarm(storage: Storag
 
     loop = InboxLoop(
         storage.inbox,
-        WebhookHandler(stripe={"t": handle}),
+        WebhookHandler(stripe={"transfer.updated": handle}),
         storage.alarms,
         DatabaseClock(),
         parked_deadline=timedelta(days=7),
     )
-    await storage.inbox.put("stripe", "evt_1", "t", b"{}", await storage.now())
+    await storage.inbox.put("stripe", "evt_1", "transfer.updated", b"{}", await storage.now())
     for _ in range(MAX_ATTEMPTS - 1):
         (event,) = (await storage.inbox.claim("w", 1, timedelta(seconds=9))).events
         await storage.inbox.retry_later(event.inbox_id, await storage.now(), "odd", counted=True)
