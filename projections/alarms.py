@@ -31,6 +31,8 @@ class AlarmKind(StrEnum):
     PERMANENTLY_FAILED = "permanently_failed"
     EVIDENCE_HELD = "evidence_held"
     """An object at Stripe does not match the operation that it names."""
+    REFUND_MISSING = "refund_missing"
+    """After a restore, Stripe shows an amount as taken for a refund that is not recorded here."""
     DRIFT = "drift"
     """A reversal took another amount than was requested."""
     AWAITING_FUNDS = "awaiting_funds"
@@ -88,7 +90,8 @@ _CONCERNED = frozenset({
     transfer_facts.PartiallyReversed, transfer_facts.Reversed, transfer_facts.AttemptDeferred,
     transfer_facts.Failed,
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
-    transfer_facts.ReversalQueued,
+    transfer_facts.ReversalQueued, transfer_facts.ReversalRequested,
+    transfer_facts.MissingCauseReported,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
@@ -178,6 +181,18 @@ def _raises(fact: Fact) -> AlarmRow | None:
                 "an operator."
             )
             return _raised(_A.PERMANENTLY_FAILED, fact, detail)
+        case transfer_facts.ReversalRequested(missing=True):
+            detail = (
+                f"Stripe holds a reversal of {money(fact.amount, None)} for "
+                f"{cause(fact.refund_id)}, which is not recorded here. Report it again."
+            )
+            return _raised(_A.REFUND_MISSING, fact, detail)
+        case transfer_facts.AmountReduced(refund_id=""):
+            detail = (
+                f"Stripe shows {money(fact.by, None)} less than was to be sent, for refunds that "
+                "are not recorded here. Report the refunds of the order again."
+            )
+            return _raised(_A.REFUND_MISSING, fact, detail)
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
         case transfer_facts.Failed() if fact.reason in (
@@ -281,6 +296,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             )  # the kept object, or a better one, is recorded
         case transfer_facts.Reopened() | transfer_facts.Resolved():
             return (_A.PERMANENTLY_FAILED,)
+        case transfer_facts.MissingCauseReported(left=0):
+            return (_A.REFUND_MISSING,)
         case transfer_facts.AmountReduced(amount=0):
             return (
                 _A.PERMANENTLY_FAILED,

@@ -97,7 +97,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
                 last_error=fact.detail,
             )
         case facts.AmountReduced():
-            return row._replace(amount=fact.amount, refund_id=fact.refund_id)
+            return row._replace(amount=fact.amount, refund_id=fact.refund_id or None)
         case facts.Cancelled():
             return row._replace(refund_id=fact.refund_id, next_retry_at=None, waiting_for=None)
         case facts.ReversalRequested():
@@ -139,6 +139,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             | facts.ReversalQueued()
             | facts.ReversalReduced()
             | facts.ReversalContested()
+            | facts.MissingCauseReported()
         ):
             return row
         case facts.Created() | facts.Imported():

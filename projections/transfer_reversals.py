@@ -159,6 +159,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             | facts.AmountReduced()
             | facts.Cancelled()
             | facts.ReversalContested()
+            | facts.MissingCauseReported()
         ):
             return {}
         case (

@@ -180,7 +180,9 @@ def fail_refund(
     if refund.may_become(RefundStatus.FAILED):
         refund.fail(report.source, report.detail, now)
         order.release_refund(refund.key, now)
-        if order.revoke_refund(refund.key, now):
+        revoked = order.revoke_refund(refund.key, now)
+        # after a restore Stripe may show amounts taken for a success that was lost here
+        if revoked or any(transfer.unexplained for transfer in uow.transfers()):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)
 

@@ -16,6 +16,17 @@ class ReversalAtStripe(NamedTuple):
     """Id of its refund or dispute in its metadata."""
 
 
+class CompensationNames(NamedTuple):
+    """Names in the metadata of a compensating transfer."""
+
+    order_id: str
+    seller_id: str
+    compensates: str
+    """Our id of the transfer from which the amount was taken."""
+    cause_id: str
+    """The refund or dispute for which it was taken."""
+
+
 class TransferAtStripe(NamedTuple):
     """One transfer as Stripe shows it, with *all* its reversals, newest first."""
 
@@ -28,6 +39,13 @@ class TransferAtStripe(NamedTuple):
     transfer_id: str | None
     """Our id in its metadata."""
     reversals: tuple[ReversalAtStripe, ...] = ()
+    gives_back: CompensationNames | None = None
+    """Present if its metadata names it a compensation."""
+
+    def is_or_compensates(self, transfer_id: str) -> bool:
+        """Return whether its metadata names our transfer, or names it a compensation of that."""
+        compensates = self.gives_back.compensates if self.gives_back is not None else None
+        return transfer_id in (self.transfer_id, compensates)
 
     @property
     def reversible(self) -> int:

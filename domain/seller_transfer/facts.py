@@ -15,6 +15,7 @@ from domain.seller_transfer.opening_facts import Created as Created
 from domain.seller_transfer.opening_facts import Imported as Imported
 from domain.seller_transfer.opening_facts import TransferOpening as TransferOpening
 from domain.seller_transfer.reversal import ReversalStatus
+from domain.seller_transfer.reversal_facts import MissingCauseReported as MissingCauseReported
 from domain.seller_transfer.reversal_facts import PartiallyReversed as PartiallyReversed
 from domain.seller_transfer.reversal_facts import ReversalContested as ReversalContested
 from domain.seller_transfer.reversal_facts import ReversalQueued as ReversalQueued
@@ -156,6 +157,8 @@ class AmountReduced(TransferFact):
 
     TOPIC = "ledger.seller_transfer.amount_reduced"
     refund_id: str
+    """`NOT_RECORDED` if Stripe shows that less was sent, and no refund recorded here explains
+    it."""
     by: int
     amount: int
     epoch: int
@@ -344,6 +347,7 @@ AnyTransferFact = (
     | ReversalReduced
     | ReversalWithdrawn
     | ReversalContested
+    | MissingCauseReported
     | PartiallyReversed
     | Reversed
     | PermanentlyFailed

@@ -54,6 +54,9 @@ class Reversal(NamedTuple):
     contested: bool = False
     """True if its cause disappeared while the call was open: the outcome decides how much has to be
     given back."""
+    missing: bool = False
+    """True if Stripe holds it for a refund that is not recorded here. Its amount is set apart until
+    the refund is reported."""
 
     @property
     def live(self) -> bool:
@@ -77,6 +80,7 @@ class Reversal(NamedTuple):
         if (
             self.reason in (Reason.EXTERNAL, Reason.IMPORTED)
             or self.state == ReversalStatus.WITHDRAWN
+            or self.missing
         ):
             return 0
         return (

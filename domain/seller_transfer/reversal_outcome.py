@@ -5,6 +5,7 @@ The wording of a refusal decides nothing: the transfer and all its reversals are
 Stripe's records decide.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import assert_never
 
@@ -23,6 +24,7 @@ from domain.seller_transfer.external_reversals import (
     external_request,
     external_reversals,
 )
+from domain.seller_transfer.found_reversals import take_in
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.stripe_call import (
     EXTERNAL,
@@ -106,22 +108,31 @@ def record_failure(
     seen: TransferAtStripe | None,
     now: datetime,
     policy: Policy,
-) -> None:
-    """Record the outcome of a call that did not succeed. An outcome that comes too late changes
-    nothing.
+    recorded: Collection[str] = (),
+) -> list[str]:
+    """Record the outcome of a call that did not succeed; return the causes for which shares must be
+    recovered again. An outcome that comes too late changes nothing.
 
     `seen` is the transfer as read at Stripe after a refusal; None if it could not be read.
+    `recorded` are the refunds and disputes that are recorded here.
     """
     operation = transfer.operation
     if operation is None or not operation.awaits(reversal_id, attempt):
-        return
+        return []
     match failure:
         case Rejected():
+            version = transfer.version
+            contradicts = operation.unknown and not failure.stored
+            if seen is not None and not contradicts and _ours(operation, seen) is None:
+                causes = take_in(transfer, seen, recorded, now, closed=True)
+                if transfer.version != version:
+                    return causes
             _record_rejection(transfer, operation, failure, seen, now, policy)
         case NotExecuted() | Unknown():
             defer_not_done(transfer, operation, failure, now, policy)
         case _:
             assert_never(failure)
+    return []
 
 
 def _record_rejection(
@@ -193,21 +204,32 @@ def _record_refusal(
 
 
 def record_look_up(
-    transfer: SellerTransfer, seen: TransferAtStripe, now: datetime, look: LookUp | None = None
-) -> None:
+    transfer: SellerTransfer,
+    seen: TransferAtStripe,
+    now: datetime,
+    look: LookUp | None = None,
+    recorded: Collection[str] = (),
+) -> list[str]:
     """Record a look-up for the running reversal: Stripe has our object, an external one, or none.
+    Return the causes for which shares must be recovered again.
 
     `look` is the step of the look-up: a call that began after it may have made an object that it
-    did not find.
+    did not find. `recorded` are the refunds and disputes that are recorded here: Stripe may hold
+    reversals for others, which a restored backup has lost.
     """
     operation, reversal = transfer.operation, transfer.in_flight
     if operation is None or reversal is None or operation.what != reversal.reversal_id:
-        return
+        return []
     current = proves_absence(look, operation)
     # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
+    version = transfer.version
+    if current or _ours(operation, seen) is not None:
+        causes = take_in(transfer, seen, recorded, now, closed=current)
+        if transfer.version != version:
+            return causes
     if _decided_by_records(transfer, closed, seen, now) or not current:
-        return
+        return []
     if operation.exhausted:
         detail = "No attempt is left, and Stripe's books show no such reversal."
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
@@ -215,6 +237,12 @@ def record_look_up(
         send_again(
             transfer, operation, "Stripe's books show no such reversal; it is sent next.", now
         )
+    return []
+
+
+def _ours(operation: Operation, seen: TransferAtStripe) -> ReversalAtStripe | None:
+    """Return the reversal of this operation at Stripe."""
+    return next((made for made in seen.reversals if made.reversal_id == operation.what), None)
 
 
 def _decided_by_records(
@@ -223,7 +251,7 @@ def _decided_by_records(
     """Record the decision of Stripe's records about the running reversal; return whether they
     decide."""
     reversal = transfer.reversals[operation.what]
-    ours = next((made for made in seen.reversals if made.reversal_id == reversal.reversal_id), None)
+    ours = _ours(operation, seen)
     if ours is not None:
         note = "found in Stripe's books"
         complete_reversal(

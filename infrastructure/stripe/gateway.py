@@ -194,10 +194,10 @@ class StripeGateway:
     async def find_by_our_id(
         self, transfer_id: str, destination: str, since: datetime
     ) -> list[TransferAtStripe]:
-        """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
-        down to whole seconds."""
+        """Return the transfers with our `transfer_id` in the metadata, and its compensations.
+        `since` (aware) is rounded down to whole seconds."""
         listed = self._sent_to(destination, since)
-        ours = [transfer async for transfer in listed if transfer.transfer_id == transfer_id]
+        ours = [transfer async for transfer in listed if transfer.is_or_compensates(transfer_id)]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]
         except NotAtStripe as contradiction:

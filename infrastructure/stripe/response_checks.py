@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from domain.provider_call.outcome import LookUpFailed, Succeeded, Unknown
-from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import (
+    CompensationNames,
+    ReversalAtStripe,
+    TransferAtStripe,
+)
 from infrastructure.redaction import clean, storable
 from infrastructure.stripe.outcomes import is_replay, request_id
 
@@ -88,7 +92,19 @@ def transfer_at_stripe(
         destination=storable(field(resource, "destination", str)),
         transfer_id=our_metadata(resource, "transfer_id"),
         reversals=reversals,
+        gives_back=_compensation(resource),
     )
+
+
+def _compensation(resource: Mapping[str, object]) -> CompensationNames | None:
+    names = [
+        our_metadata(resource, name)
+        for name in ("order_id", "seller_id", "compensates", "refund_id")
+    ]
+    order_id, seller_id, compensates, cause_id = names
+    if order_id is None or seller_id is None or compensates is None or cause_id is None:
+        return None
+    return CompensationNames(order_id, seller_id, compensates, cause_id)
 
 
 def reversal_at_stripe(resource: Mapping[str, object], stripe_transfer_id: str) -> ReversalAtStripe:

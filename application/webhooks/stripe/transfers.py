@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
+from application.commands.subjects import subject_of_order
 from application.gateways import TransferGateway
 from application.ports import Directory
+from application.reconciliation.lost_compensations import lost_compensation
 from application.webhooks.handler import (
     DONE,
     EventHandler,
@@ -21,6 +23,7 @@ from application.webhooks.handler import (
 from application.webhooks.stripe.event_object import READ_WITHIN, UNREADABLE_RETRY, StripeObjects
 from application.webhooks.stripe.events import TRANSFER, StripeEvent, TransferObject
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
+from domain.errors import NotAdoptable, UnknownId
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -55,13 +58,37 @@ class StripeTransfers:
             return await self._thin(event, _id_of_related(envelope))
         ours = await self._ours(carried.at_stripe)
         if ours is None:
-            return Ignored(FOREIGN)
+            return await self._unknown(event, carried)
         early = _result_without_read(ours, carried)
         if early is not None:
             return early
         # a transfer without reversals is contained completely in its event, which is signed
         seen = carried.at_stripe if carried.amount_reversed == 0 else await self._read(carried.id)
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
+
+    async def _unknown(self, event: StoredEvent, carried: TransferObject) -> WebhookResult:
+        """Record a compensation that a restored backup has lost; ignore any other transfer."""
+        if "compensates" not in carried.metadata:
+            return Ignored(FOREIGN)
+        seen = await self._read(carried.id)
+        if isinstance(seen, Later | Parked):
+            return seen
+        lost = lost_compensation(seen)
+        if lost is None:
+            return Ignored(FOREIGN)
+        subject = subject_of_order(lost.order_id)
+        taken_from = await self._changes.transfer(lost.taken_from)
+        if taken_from is None or taken_from.stripe_transfer_id is None:
+            reason = f"{carried.id} compensates a transfer that is not recorded as paid here"
+            return Parked(subject, reason, maybe_foreign=True)
+        paid_by = await self._read(taken_from.stripe_transfer_id)
+        if isinstance(paid_by, Later | Parked):
+            return paid_by
+        try:
+            await self._changes.record_compensation(lost, paid_by, event.done)
+        except (UnknownId, NotAdoptable) as refused:
+            return Parked(subject, str(refused))
+        return DONE
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
         seen = await self._read(stripe_id)

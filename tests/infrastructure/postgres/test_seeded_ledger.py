@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "4dcfd78e4d5b847b3214685dbf5660a39e0cc1c10fc34571233772b49b5a9c0f"
+EXPECTED = "afc95d7e32fbb2100a221c5a25c317c4b6cfb10c4062590a8b8ae0707efb77ce"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
