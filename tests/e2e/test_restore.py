@@ -76,6 +76,48 @@ async def test_restored_ledger_finds_lost_hour_at_stripe(
     assert len(await system.posts(REVERSE)) == 2
 
 
+async def test_refund_that_failed_in_the_lost_hour_takes_nothing(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
+    """Its reversal and its compensation are at Stripe, and its report is a failure."""
+    async with lost.at_work() as caller:
+        await caller.pay("o1")
+        await lost.view.reached("o1", "completed")
+        await caller.refund("r1", "o1", 500)
+        await lost.view.reached("o1", "partially_reversed")
+        await caller.refund_failed("r1", "o1", 500)
+        await lost.view.reached("o1", "partially_reversed", "completed")
+    made = await calls(system)
+    await lost.stripe.advance_clock(DAY)
+    async with running(system.settings, look_up_first=True) as service:
+        caller = LedgerCaller(service)
+        await caller.pay("o1")
+        await caller.refund_failed("r1", "o1", 500)
+        rows = await system.view.reached("o1", "partially_reversed", "completed")
+        assert sum(row.amount - row.amount_reversed for row in rows) == 900
+        await service.commands.operator.resume("unseen", "mia", "reconciled")
+        await caller.refund("r2", "o1", 1_000)
+        await system.view.reached("o1", "reversed", "reversed")
+    assert await calls(system) == (made[0], made[1] + 2)
+
+
+async def test_reduction_of_the_lost_hour_is_not_taken_again(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
+    for one in (lost, system):
+        async with stored(one.settings) as storage:
+            await LedgerCaller(storage).refund("r1", "o1", 500)
+    async with lost.at_work() as caller:
+        await caller.pay("o1")
+        await lost.view.reached("o1", "completed")
+    await lost.stripe.advance_clock(DAY)
+    async with running(system.settings, look_up_first=True) as service:
+        await LedgerCaller(service).pay("o1")
+        (row,) = await system.view.reached("o1", "completed")
+        assert (row.amount, row.amount_reversed) == (450, 0)
+    assert await calls(system) == (1, 0)
+
+
 async def test_restored_processes_look_first_until_restore_ends(
     system: SystemUnderTest, lost: SystemUnderTest
 ) -> None:
