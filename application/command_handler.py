@@ -5,7 +5,7 @@ A decision has no side effect that could be repeated.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -14,8 +14,10 @@ from application.order_turns import OrderTurns
 from application.ports import Clock, EventLog, WorkQueue
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
-from domain.identity import order_stream, pause_stream
+from domain.identity import order_stream, pause_stream, streams_of_cause
 from domain.pause import LOOK_UP_FIRST
+from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.seller_transfer.found_reversals import not_recorded
 
 ATTEMPTS = 20
 """Upper limit of decisions per command; after that the caller gets the Conflict."""
@@ -117,6 +119,13 @@ class CommandHandler:
         """Load these streams and nothing else."""
         return await self._log.load(streams)
 
+    async def with_causes(
+        self, uow: UnitOfWork, transfer_id: UUID, seen: TransferAtStripe
+    ) -> UnitOfWork:
+        """Return the unit of work after `load_causes`."""
+        await load_causes(self._log, uow, transfer_id, [seen])
+        return uow
+
     async def load_order(self, order_id: str, *streams: UUID) -> UnitOfWork:
         """Load an order without its transfers, and these streams."""
         return await self._log.load([order_stream(order_id), LOOK_UP_FIRST_STREAM, *streams])
@@ -148,3 +157,28 @@ class CommandHandler:
                 )
             )
         return uow
+
+
+async def load_causes(
+    log: EventLog, uow: UnitOfWork, transfer_id: UUID, books: Sequence[TransferAtStripe]
+) -> None:
+    """Load the order, and the refunds and disputes, of reversals that Stripe holds for a transfer
+    and that are not recorded here."""
+    transfer = uow.transfer(transfer_id)
+    found = [made for seen in books for made in not_recorded(transfer, seen)]
+    running = transfer.in_flight
+    found += [
+        made
+        for seen in books
+        for made in seen.reversals
+        if running is not None and made.reversal_id == running.reversal_id
+    ]
+    causes = {made.refund_id for made in found if made.refund_id is not None}
+    compensations = [seen.gives_back for seen in books if seen.gives_back is not None]
+    causes |= {names.cause_id for names in compensations}
+    if found or compensations:
+        streams = {stream for cause_id in causes for stream in streams_of_cause(cause_id)}
+        uow.merge(await log.load([order_stream(transfer.order_id), *streams]))
+    order = uow.known_order(transfer.order_id)
+    if compensations and order is not None:
+        uow.merge(await log.load(order.transfer_ids()))

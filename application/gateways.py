@@ -110,7 +110,7 @@ class TransferGateway(Protocol):
         self, transfer_id: str, destination: str, since: datetime
     ) -> Sequence[TransferAtStripe]:
         """Find the transfers to `destination`, created at or after `since`, with our `transfer_id`
-        in their metadata.
+        in their metadata, and the compensations of it (see `TransferAtStripe.gives_back`).
 
         All pages are read. An incomplete answer raises `LookUpFailed`, since an unread page may
         contain the transfer.

@@ -11,6 +11,7 @@ from domain.errors import UnknownId
 from domain.fact import Fact, Stream
 from domain.finding import Finding
 from domain.identity import (
+    dispute_cause,
     dispute_stream,
     finding_stream,
     order_stream,
@@ -24,6 +25,7 @@ from domain.order.recovery import recover_shares
 from domain.pause import LOOK_UP_FIRST, Pause
 from domain.payout import Payout
 from domain.refund.aggregate import Refund
+from domain.refund.state import RefundStatus
 from domain.seller_account import SellerAccount
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.webhook import Webhook
@@ -172,6 +174,24 @@ class UnitOfWork:
         """Return the payout, if it exists."""
         stream = self._streams.get(payout_stream(account, payout_id))
         return stream if isinstance(stream, Payout) else None
+
+    def recorded_causes(self, order_id: str) -> frozenset[str]:
+        """Return the refunds and disputes of the order whose end is recorded; the order, and the
+        streams of those that may have ended without effect, must be loaded."""
+        order = self.known_order(order_id)
+        if order is None:
+            return frozenset()
+        streams = self._streams.values()
+        refunds = [s for s in streams if isinstance(s, Refund) and s.order_id == order_id]
+        disputes = [s for s in streams if isinstance(s, Dispute) and s.order_id == order_id]
+        return frozenset(
+            [
+                *order.refunds,
+                *(refund.key for refund in refunds if refund.status is RefundStatus.FAILED),
+                *map(dispute_cause, order.disputes),
+                *(dispute_cause(dispute.dispute_id) for dispute in disputes if dispute.decided),
+            ]
+        )
 
     def transfer(self, transfer_id: UUID) -> SellerTransfer:
         """Return the transfer. Raises UnknownId."""

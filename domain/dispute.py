@@ -295,6 +295,11 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         )
         self.record(decided)
 
+    @property
+    def decided(self) -> bool:
+        """Return whether money has moved, or the dispute has ended."""
+        return self.withdrawn or self.status not in (_D.OPENED, _D.CHALLENGED)
+
     def takes(self, policy: DisputePolicy) -> bool:
         """Return whether the sellers bear their shares of the dispute now."""
         if self.reinstated:

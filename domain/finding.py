@@ -53,6 +53,8 @@ class Difference(NamedTuple):
     obstacle: str | None
     """Why the difference cannot be adopted; None if it can."""
     reversal_id: str | None = None
+    awaits_others: bool = False
+    """True for a compensation: it is adopted after the reversal that it gives back."""
 
     @property
     def id(self) -> str:

@@ -6,6 +6,7 @@ array cannot.
 """
 
 import json
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 _LEDGER = UUID("8b9c6a52-4a4e-5d53-9f0b-0f6f5a0c7c11")
@@ -81,6 +82,14 @@ def dispute_cause(dispute_id: str) -> str:
     return DISPUTE + dispute_id
 
 
+def streams_of_cause(cause_id: str) -> list[UUID]:
+    """Return the streams that may record the refund or dispute behind a cause."""
+    dispute_id = cause_id.removeprefix(DISPUTE)
+    if dispute_id == cause_id:
+        return [refund_stream(cause_id)]
+    return [dispute_stream(provider, dispute_id) for provider in ("hyperswitch", "stripe")]
+
+
 def finding_stream(finding_id: str) -> UUID:
     """Return the stream of the decisions about one reconciliation finding."""
     return _named("finding", finding_id)
@@ -93,6 +102,25 @@ def may_be_ours(name: str | None) -> bool:
         return name is not None and str(UUID(name)) == name
     except ValueError:
         return False
+
+
+class Compensated(NamedTuple):
+    """The transfer that a compensation gives an amount of back, and the refund or dispute that took
+    it."""
+
+    transfer_id: str
+    cause_id: str
+
+
+def compensated(cause: str) -> Compensated | None:
+    """Return the parts of the cause of a compensating transfer; None for another cause."""
+    try:
+        match json.loads(cause):
+            case ["compensation", str(transfer_id), str(cause_id), int()]:
+                return Compensated(transfer_id, cause_id)
+    except ValueError:
+        pass
+    return None
 
 
 def compensation(transfer_id: UUID, cause_id: str, round_: int = 1) -> str:

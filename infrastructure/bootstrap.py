@@ -12,6 +12,7 @@ import structlog
 from application.commands import commands_on
 from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.outcome import LookUpFailed
+from domain.seller_transfer.opening_facts import LONG_AGO
 from infrastructure.clock import DatabaseClock
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.log_config import name_mode
@@ -206,7 +207,7 @@ async def _look_up_first(service: Service) -> None:
     the backup."""
     last = await FactReader(service.store).last(MOST_READ)
     # the earliest of several, since one may have been stamped by a clock that was ahead
-    since = min([fact.timestamp for fact in last], default=service.clock.now())
+    since = min([fact.timestamp for fact in last], default=LONG_AGO)
     await service.commands.operator.pause(
         LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since
     )

@@ -36,6 +36,8 @@ class AlarmKind(StrEnum):
     """An object at Stripe does not match the operation that it names."""
     RESOLUTION_LAPSED = "resolution_lapsed"
     """The cause of a reversal disappeared that a person had closed outside Stripe."""
+    REFUND_MISSING = "refund_missing"
+    """After a restore, Stripe shows an amount as taken for a refund that is not recorded here."""
     DRIFT = "drift"
     """A reversal took another amount than was requested."""
     AWAITING_FUNDS = "awaiting_funds"
@@ -109,6 +111,7 @@ _CONCERNED = frozenset({
     transfer_facts.Completed, transfer_facts.Cancelled, transfer_facts.AmountReduced,
     transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
     transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside, transfer_facts.Redirected,
+    transfer_facts.ReversalRequested, transfer_facts.MissingCauseReported,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
     order_facts.SetAsideDecided, order_facts.SetAsideEnded,
@@ -200,6 +203,18 @@ def _raises(fact: Fact) -> AlarmRow | None:
             return _raised(_A.RESOLUTION_LAPSED, fact, _lapsed(fact))
         case transfer_facts.OwedOutside() if fact.amount:
             return _raised(_A.PERMANENTLY_FAILED, fact, _owed_outside(fact))
+        case transfer_facts.ReversalRequested(missing=True):
+            detail = (
+                f"Stripe holds a reversal of {money(fact.amount, None)} for "
+                f"{cause(fact.refund_id)}, which is not recorded here. Report it again."
+            )
+            return _raised(_A.REFUND_MISSING, fact, detail)
+        case transfer_facts.AmountReduced(refund_id=""):
+            detail = (
+                f"Stripe shows {money(fact.by, None)} less than was to be sent, for refunds that "
+                "are not recorded here. Report the refunds of the order again."
+            )
+            return _raised(_A.REFUND_MISSING, fact, detail)
         case transfer_facts.AttemptDeferred():
             return _transfer_deferred(fact)
         case transfer_facts.Failed() if fact.reason in (
@@ -394,6 +409,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
             )  # the kept object, or a better one, is recorded
         case transfer_facts.Reopened() | transfer_facts.Resolved():
             return (_A.PERMANENTLY_FAILED,)
+        case transfer_facts.MissingCauseReported(left=0):
+            return (_A.REFUND_MISSING,)
         case transfer_facts.AmountReduced(amount=0):
             return (
                 _A.PERMANENTLY_FAILED,

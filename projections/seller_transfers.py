@@ -108,7 +108,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
                 return decided
             return decided._replace(next_retry_at=fact.next_retry_at, waiting_for=None)
         case facts.AmountReduced():
-            return row._replace(amount=fact.amount, refund_id=fact.refund_id)
+            return row._replace(amount=fact.amount, refund_id=fact.refund_id or None)
         case facts.Cancelled():
             return row._replace(refund_id=fact.refund_id, next_retry_at=None, waiting_for=None)
         case facts.ReversalRequested():
@@ -157,6 +157,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             | facts.ReversalReduced()
             | facts.ReversalContested()
             | facts.ReversalAttributed()
+            | facts.MissingCauseReported()
         ):
             return row
         case facts.Created() | facts.Imported():

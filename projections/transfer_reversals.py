@@ -166,6 +166,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             | facts.AmountReduced()
             | facts.Cancelled()
             | facts.ReversalContested()
+            | facts.MissingCauseReported()
         ):
             return {}
         case (

@@ -122,8 +122,10 @@ def record_dispute(
     else:
         revoke_dispute(order, dispute.dispute_id, now)
         end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)
-    if len(order.pending_events) > known:
-        uow.add(recover_shares(order, uow.transfers(), dispute_cause(dispute.dispute_id), now))
+    cause_id = dispute_cause(dispute.dispute_id)
+    found = dispute.decided and any(t.lacks_cause_of(cause_id) for t in uow.transfers())
+    if len(order.pending_events) > known or found:
+        uow.add(recover_shares(order, uow.transfers(), cause_id, now))
     return news
 
 

@@ -198,7 +198,9 @@ def fail_refund(
         refund.fail(report.source, report.detail, now, dismissed=dismissed)
         order.release_refund(refund.key, now)
         end_set_aside(order, refund.key, "the refund has failed", now)
-        if order.revoke_refund(refund.key, now):
+        revoked = order.revoke_refund(refund.key, now)
+        # after a restore Stripe may show amounts taken for a success that was lost here
+        if revoked or any(transfer.unexplained for transfer in uow.transfers()):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
     return RecordedRefund(refund, news)
 

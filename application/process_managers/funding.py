@@ -31,7 +31,7 @@ from domain.provider_call.outcome import (
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send, Step
-from domain.provider_call.stripe_objects import ChargeAtStripe
+from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
 
 
 class NoChargeYet(NamedTuple):
@@ -82,6 +82,9 @@ class FundingProcess:
         payment = _order(uow, subject_id).connector_payment
         assert payment is not None, "the step of an order whose payment has a name"
         return await self.reader.charge(payment) or NoChargeYet()
+
+    def books(self, answer: ChargeAnswer | NotCalled) -> Sequence[TransferAtStripe]:
+        return ()
 
     def signal(self, answer: ChargeAnswer) -> ProviderSignal:
         """Return the signal of an answer. A payment that our key may not read says nothing about

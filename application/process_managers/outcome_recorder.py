@@ -7,8 +7,14 @@ from uuid import UUID
 
 import structlog
 
+from application.command_handler import load_causes
 from application.ports import Clock, EventLog
-from application.process_managers.process import Answer, NotCalled, ProcessManager, load_order
+from application.process_managers.process import (
+    Answer,
+    NotCalled,
+    ProcessManager,
+    load_order,
+)
 from application.unit_of_work import UnitOfWork, recover_again
 from domain.errors import Conflict, Unavailable
 from domain.provider_call.steps import LookUp, Send
@@ -43,6 +49,8 @@ class OutcomeRecorder:
             try:
                 loaded = await process.load(self._event_log, subject_id, intent)
                 if refusal is None:
+                    if books := process.books(answer):
+                        await load_causes(self._event_log, loaded, subject_id, books)
                     causes = process.record(loaded, subject_id, step, answer, self._clock.now())
                     await self._recover_shares(loaded, subject_id, causes)
                 else:

@@ -13,6 +13,7 @@ from domain.errors import LedgerError
 from domain.identity import order_stream
 from domain.provider_call.outcome import ProviderSignal
 from domain.provider_call.steps import LookUp, Send, Step
+from domain.provider_call.stripe_objects import TransferAtStripe
 
 Answer = TypeVar("Answer")
 """Answer of a provider to a step, as plain data: it is recorded again after a lost race."""
@@ -65,6 +66,9 @@ class ProcessManager(Protocol[Answer]):
 
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> Answer:
         """Read the provider's records. Never raises for an error of the provider or the network."""
+
+    def books(self, answer: Answer | NotCalled) -> Sequence[TransferAtStripe]:
+        """Return the transfers at Stripe that an answer shows with all their reversals."""
 
     def signal(self, answer: Answer) -> ProviderSignal:
         """Return the signal of an answer about the provider itself."""

@@ -31,6 +31,7 @@ from domain.provider_call.psp_objects import RefundAtPsp
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Send, Step
+from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.refund import psp_outcome
 from domain.refund.aggregate import Refund
 from domain.refund.state import RefundStatus
@@ -106,6 +107,9 @@ class RefundProcess:
         if isinstance(answer, RefundAtPsp):
             return Shown(answer, asked_at)
         return NotShown(answer, asked_at)
+
+    def books(self, answer: RefundAnswer | NotCalled) -> Sequence[TransferAtStripe]:
+        return ()
 
     def signal(self, answer: RefundAnswer) -> ProviderSignal:
         match answer:

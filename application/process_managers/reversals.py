@@ -83,6 +83,10 @@ class ReversalProcess(StripeProcess):
         except (LookUpFailed, NotAtStripe) as unread:
             return unread
 
+    def books(self, answer: ReversalAnswer | NotCalled) -> Sequence[TransferAtStripe]:
+        seen = answer.seen if isinstance(answer, ReversalFailed) else answer
+        return [seen] if isinstance(seen, TransferAtStripe) else []
+
     def signal(self, answer: ReversalAnswer) -> ProviderSignal:
         return signal_of(answer.failure if isinstance(answer, ReversalFailed) else answer)
 
@@ -95,7 +99,8 @@ class ReversalProcess(StripeProcess):
         now: datetime,
     ) -> Sequence[str]:
         transfer = uow.transfer(subject_id)
-        reduced = dict(transfer.reductions)
+        reduced, recorded = dict(transfer.reductions), uow.recorded_causes(transfer.order_id)
+        found: list[str] = []
         match answer:
             case Succeeded():
                 complete_reversal(
@@ -104,12 +109,19 @@ class ReversalProcess(StripeProcess):
             case Pending():
                 record_pending(transfer, step.what, answer, now, self.policy)
             case ReversalFailed():
-                record_failure(
-                    transfer, step.what, step.attempt, answer.failure, answer.seen, now, self.policy
+                found = record_failure(
+                    transfer,
+                    step.what,
+                    step.attempt,
+                    answer.failure,
+                    answer.seen,
+                    now,
+                    self.policy,
+                    recorded,
                 )
             case TransferAtStripe():
                 assert isinstance(step, LookUp)
-                record_look_up(transfer, answer, now, self.policy, step)
+                found = record_look_up(transfer, answer, now, self.policy, step, recorded)
             case NotAtStripe():
                 assert isinstance(step, LookUp)
                 if (
@@ -127,7 +139,7 @@ class ReversalProcess(StripeProcess):
                     give_back(transfer, step.what, step.attempt, answer.why, now)
             case _:
                 assert_never(answer)
-        return causes_to_recover(transfer, reduced)
+        return [*causes_to_recover(transfer, reduced), *found]
 
     def keep(
         self,

@@ -10,8 +10,14 @@ from uuid import UUID
 from application.gateways import TransferGateway
 from application.ports import Directory, EventLog, FleetState
 from application.process_managers.process import NotCalled
+from application.reconciliation.lost_compensations import (
+    lost_compensation,
+    obstacle,
+    record_compensation,
+)
 from application.unit_of_work import UnitOfWork
 from domain.errors import ConstraintBroken, LedgerError
+from domain.identity import compensated
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import (
     LookUpFailed,
@@ -29,7 +35,12 @@ from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.stripe_call import begin, give_back, keep_evidence, postpone
-from domain.seller_transfer.transfer_outcome import complete, record_failure, record_look_up
+from domain.seller_transfer.transfer_outcome import (
+    complete,
+    give_way,
+    record_failure,
+    record_look_up,
+)
 
 PAYING = "transferring"
 """The kind of work that pays sellers."""
@@ -45,6 +56,8 @@ class TransfersFound(NamedTuple):
     """Transfers that carry our id."""
     similar: Sequence[TransferAtStripe] = ()
     """Transfers that an older system may have paid the seller with."""
+    compensations: Sequence[TransferAtStripe] = ()
+    """Transfers that give an amount of it back, whether recorded here or not."""
 
 
 TransferAnswer = Outcome | TransfersFound | LookUpFailed
@@ -102,13 +115,17 @@ class TransferProcess(StripeProcess):
     async def look_up(self, uow: UnitOfWork, subject_id: UUID, step: LookUp) -> TransferAnswer:
         transfer, since = uow.transfer(subject_id), step.since - self.policy.clock_leeway
         try:
-            ours = [
+            own = str(transfer.id)
+            found = [
                 seen
                 for destination in (transfer.destination, *transfer.former_destinations)
-                for seen in await self.gateway.find_by_our_id(str(transfer.id), destination, since)
+                for seen in await self.gateway.find_by_our_id(own, destination, since)
                 if step.restored or not self._foreign(transfer, seen)
             ]
-            return TransfersFound(ours, await self._similar(transfer) if not ours else ())
+            ours = [one for one in found if one.transfer_id == own]
+            others = [one for one in found if one.transfer_id != own]
+            similar = await self._similar(transfer) if not found else ()
+            return TransfersFound(ours, similar, others)
         except LookUpFailed as unread:
             return unread
 
@@ -132,6 +149,11 @@ class TransferProcess(StripeProcess):
             if one.stripe_transfer_id not in claimed and not one.is_foreign(self.ledger_id)
         ]
 
+    def books(self, answer: TransferAnswer | NotCalled) -> Sequence[TransferAtStripe]:
+        if not isinstance(answer, TransfersFound):
+            return ()
+        return [*answer.ours, *answer.compensations]
+
     def signal(self, answer: TransferAnswer) -> ProviderSignal:
         return signal_of(answer)
 
@@ -145,6 +167,7 @@ class TransferProcess(StripeProcess):
     ) -> Sequence[str]:
         transfer = uow.transfer(subject_id)
         reduced = dict(transfer.reductions)
+        found: list[str] = []
         match answer:
             case Succeeded():
                 complete(transfer, answer.stripe_id, answer.amount, answer.request_id, now)
@@ -152,7 +175,7 @@ class TransferProcess(StripeProcess):
                 record_failure(transfer, step.attempt, answer, now, self.policy)
             case TransfersFound():
                 assert isinstance(step, LookUp)
-                record_look_up(transfer, answer.ours, now, step, answer.similar)
+                found = _record_found(uow, transfer, step, answer, now)
             case LookUpFailed():
                 postpone_look_up(transfer, answer, now, self.policy)
             case NotCalled():
@@ -162,7 +185,7 @@ class TransferProcess(StripeProcess):
                     give_back(transfer, step.what, step.attempt, answer.why, now)
             case _:
                 assert_never(answer)
-        return causes_to_recover(transfer, reduced)
+        return [*causes_to_recover(transfer, reduced), *found]
 
     def keep(
         self,
@@ -184,6 +207,33 @@ class TransferProcess(StripeProcess):
         keep_evidence(
             uow.transfer(subject_id), TRANSFER, stripe_id, amount, detail, request_id, now
         )
+
+
+def _record_found(
+    uow: UnitOfWork, transfer: SellerTransfer, look: LookUp, answer: TransfersFound, now: datetime
+) -> list[str]:
+    """Record a look-up, with the compensations that a restored backup has lost; return the causes
+    for which shares must be recovered again."""
+    known = {str(other.id) for other in uow.transfers()}
+    lost = [
+        one
+        for seen in answer.compensations
+        if seen.transfer_id not in known and (one := lost_compensation(seen)) is not None
+    ]
+    if uow.known_order(transfer.order_id) is None:
+        lost = []
+    if not answer.ours:
+        for one in lost:
+            give_way(transfer, one.cause_id, one.seen.amount, look, now)
+    recorded = uow.recorded_causes(transfer.order_id)
+    found = record_look_up(transfer, answer.ours, now, look, answer.similar, recorded=recorded)
+    for one in lost:
+        if obstacle(one, uow.transfers()) is None:
+            found += record_compensation(uow, one, None, now)
+    given_back = compensated(transfer.cause)
+    if given_back is not None and transfer.amount > transfer.original:
+        found.append(given_back.cause_id)  # a lost ledger had given back more
+    return found
 
 
 def postpone_look_up(

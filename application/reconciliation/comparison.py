@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.gateways import ListedTransfer
+from application.reconciliation.lost_compensations import lost_compensation, obstacle
 from domain.finding import Difference, DifferenceKind
 from domain.identity import may_be_ours
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Operation
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.external_reversals import names_ours
+from domain.seller_transfer.external_reversals import named_by_us, names_ours
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 GRACE = timedelta(minutes=10)
@@ -51,11 +52,17 @@ def alike(listed: ListedTransfer, transfers: Iterable[SellerTransfer]) -> list[S
 
 
 def differences(
-    seen: TransferAtStripe, ours: SellerTransfer | None, now: datetime
+    seen: TransferAtStripe,
+    ours: SellerTransfer | None,
+    now: datetime,
+    family: Sequence[SellerTransfer] = (),
 ) -> list[Difference]:
-    """List the differences between a transfer at Stripe, with all its reversals, and ours."""
+    """List the differences between a transfer at Stripe, with all its reversals, and ours.
+
+    `family` are the transfers of the order that a lost compensation names.
+    """
     if ours is None:
-        return [_unclaimed(seen)]
+        return [_unclaimed(seen, family)]
     if ours.stripe_transfer_id == seen.stripe_transfer_id:
         return [*_contents(seen, ours), *_reversals(seen, ours, now)]
     if ours.stripe_transfer_id:
@@ -141,7 +148,7 @@ def _found(
     )
 
 
-def _unclaimed(seen: TransferAtStripe) -> Difference:
+def _unclaimed(seen: TransferAtStripe, family: Sequence[SellerTransfer]) -> Difference:
     named, id_ = our_id(seen), seen.stripe_transfer_id
     if named is None:
         detail = f"{id_} has no id of this ledger."
@@ -149,15 +156,17 @@ def _unclaimed(seen: TransferAtStripe) -> Difference:
             DifferenceKind.UNCLAIMED, id_, id_, None, 0, seen.currency, detail, "it is not ours"
         )
     detail = f"{id_} names transfer {named}, which is unknown here."
+    lost = lost_compensation(seen)
     return Difference(
         DifferenceKind.MISSING_HERE,
         id_,
         id_,
-        None,
+        named if lost is not None else None,
         seen.reversible,
         seen.currency,
         detail,
-        "no order here owes it",
+        obstacle(lost, family) if lost is not None else "no order here owes it",
+        awaits_others=lost is not None,
     )
 
 
@@ -268,7 +277,7 @@ def _reversals(seen: TransferAtStripe, ours: SellerTransfer, now: datetime) -> I
         ):  # external reversals that were recorded together are recorded as a sum
             left_of_sum -= made.amount
         elif names_ours(ours, made):
-            yield _without_refund(seen, ours, made)
+            yield _lost(seen, ours, made)
         else:
             yield _external(seen, ours, made)
     if left_of_sum > 0:
@@ -371,25 +380,38 @@ def _own_obstacle(ours: SellerTransfer, made: ReversalAtStripe, reversal: Revers
     stuck = (
         reversal.state is ReversalStatus.FAILED and ours.status is TransferStatus.PERMANENTLY_FAILED
     )
+    open_ = ours.operation is not None and ours.operation.open
+    if reversal.state in (ReversalStatus.QUEUED, ReversalStatus.WITHDRAWN) and not open_:
+        return _obstacle_to_take_in(ours, made)
     if not stuck and reversal.state is not ReversalStatus.REQUESTED:
         return f"it is {reversal.state} here"
-    return (
-        None
-        if made.amount <= ours.amount - ours.amount_reversed
-        else "more would be reversed than was paid"
-    )
+    return _more_than_paid(ours, made)
 
 
-def _without_refund(
-    seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe
-) -> Difference:
-    # recorded as external, it would count a second time when its refund is reported again
+def _more_than_paid(ours: SellerTransfer, made: ReversalAtStripe) -> str | None:
+    left = ours.amount - ours.amount_reversed
+    return None if made.amount <= left else "more would be reversed than was paid"
+
+
+def _obstacle_to_take_in(ours: SellerTransfer, made: ReversalAtStripe) -> str | None:
+    if not ours.stripe_transfer_id:
+        return "the transfer has to be adopted first"
+    if ours.operation is not None and ours.operation.open:
+        return "a call of ours is open, and its outcome comes first"
+    if ours.status is TransferStatus.PERMANENTLY_FAILED:
+        return "the transfer waits for a person: retry or resolve it first"
+    return _more_than_paid(ours, made)
+
+
+def _lost(seen: TransferAtStripe, ours: SellerTransfer, made: ReversalAtStripe) -> Difference:
+    # never external: it would count a second time when its refund is reported again
     id_ = made.stripe_reversal_id
-    detail = (
-        f"Stripe holds {id_} for our reversal {made.reversal_id}, whose refund is not recorded "
-        "here."
+    detail = f"Stripe holds {id_} for our reversal {made.reversal_id}, which is not recorded here."
+    why = (
+        _obstacle_to_take_in(ours, made)
+        if named_by_us(ours, made)
+        else "its refund has to be recorded first"
     )
-    why = "its refund has to be recorded first"
     return _found(
         DifferenceKind.MISSING_HERE,
         id_,

@@ -7,13 +7,21 @@ from uuid import UUID
 
 from application.command_handler import CommandHandler
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
+from application.reconciliation.lost_compensations import (
+    LostCompensation,
+    lost_compensation,
+    record_compensation,
+    recover_after,
+)
 from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import CallInFlight, NotAdoptable, UnknownId
 from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
-from domain.identity import finding_stream
+from domain.identity import finding_stream, streams_of_cause
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover, causes_vanished
 from domain.seller_transfer.external_reversals import record_external
+from domain.seller_transfer.found_reversals import take_in
+from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_outcome import complete_reversal
 from domain.seller_transfer.transfer_outcome import complete
 
@@ -28,14 +36,27 @@ class ReconciliationCommands:
         self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str, by: DecidedBy
     ) -> None:
         """Adopt a finding; `seen` is the transfer as Stripe shows it now. See `adopt`."""
+        lost = lost_compensation(seen)
+        if lost is not None and await self._is_unknown(transfer_id):
+            streams = [*streams_of_cause(lost.cause_id), finding_stream(finding_id)]
+            await self._handler.handle(
+                partial(self._handler.load_order_with_transfers, lost.order_id, *streams),
+                lambda uow, now: adopt_compensation(uow, lost, finding_id, by, now),
+            )
+            return
         await self._handler.handle(
-            partial(
-                self._handler.load_transfer_with_order, transfer_id, finding_stream(finding_id)
-            ),
+            partial(self._load, transfer_id, seen, finding_id),
             lambda uow, now: adopt(uow, transfer_id, seen, finding_id, by, now),
             # webhooks about reversals that could not be attributed before (`subject_of_transfer`)
             CommitExtras(released=[f"transfer:{transfer_id}"]),
         )
+
+    async def _is_unknown(self, transfer_id: UUID) -> bool:
+        return not (await self._handler.load(transfer_id)).transfers()
+
+    async def _load(self, transfer_id: UUID, seen: TransferAtStripe, finding_id: str) -> UnitOfWork:
+        uow = await self._handler.load_transfer_with_order(transfer_id, finding_stream(finding_id))
+        return await self._handler.with_causes(uow, transfer_id, seen)
 
     async def ignore(self, difference: Difference, by: DecidedBy) -> bool:
         """Ignore a difference from now on; return whether that is news. See `domain.finding`."""
@@ -72,8 +93,12 @@ def adopt(
     found = _adoptable(transfer, seen, finding_id, now)
     reduced, before = dict(transfer.reductions), set(causes_vanished(transfer))
     note = f"adopted by {by.actor}: {by.reason}"
+    recovered: list[str] = []
     if found.kind is DifferenceKind.EXTERNAL_REVERSAL:
         record_external(transfer, seen, now, note, only=found.stripe_id)
+    elif found.reversal_id is not None and _is_lost(transfer, found.reversal_id):
+        recorded = uow.recorded_causes(transfer.order_id)
+        recovered = take_in(transfer, seen, recorded, now, note, only=found.stripe_id)
     elif found.reversal_id is not None:
         complete_reversal(
             transfer, found.reversal_id, found.stripe_id, found.at_risk, None, now, note
@@ -81,10 +106,36 @@ def adopt(
     elif lacks_only_the_id(transfer):
         transfer.backfill(seen.stripe_transfer_id, by.actor, note, now)
     else:
-        complete(transfer, seen.stripe_transfer_id, seen.amount, None, now, note)
+        complete(
+            transfer, seen.stripe_transfer_id, seen.amount, None, now, note, made=seen.reversals
+        )
     causes = [c for c in causes_to_recover(transfer, reduced) if c not in before]
-    for cause_id in causes:
+    for cause_id in [*causes, *recovered]:
         recover_again(uow, uow.order(transfer.order_id), cause_id, now)
+    _noted(uow, found, now).adopt(by, now)
+
+
+def _is_lost(transfer: SellerTransfer, reversal_id: str) -> bool:
+    """Return whether a reversal is unknown here, or not known as made."""
+    known = transfer.reversals.get(reversal_id)
+    unmade = (ReversalStatus.QUEUED, ReversalStatus.REQUESTED, ReversalStatus.WITHDRAWN)
+    return known is None or known.state in unmade
+
+
+def adopt_compensation(
+    uow: UnitOfWork, lost: LostCompensation, finding_id: str, by: DecidedBy, now: datetime
+) -> None:
+    """Record a compensation that a restored backup has lost. Raises NotAdoptable."""
+    family = uow.transfers()
+    found = next(
+        (one for one in differences(lost.seen, None, now, family) if one.id == finding_id), None
+    )
+    if found is None:
+        raise NotAdoptable(
+            finding_id, "the ledger and Stripe do not differ in it any more; reconcile again"
+        )
+    note = f"adopted by {by.actor}: {by.reason}"
+    recover_after(uow, lost, record_compensation(uow, lost, None, now, note), now)
     _noted(uow, found, now).adopt(by, now)
 
 

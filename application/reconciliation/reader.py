@@ -18,6 +18,7 @@ from application.reconciliation.comparison import (
     missing_there,
     our_id,
 )
+from application.reconciliation.lost_compensations import lost_compensation
 from application.reconciliation.ports import (
     IgnoredFinding,
     OurRows,
@@ -26,7 +27,7 @@ from application.reconciliation.ports import (
 )
 from domain.errors import StripeSilent
 from domain.finding import Difference
-from domain.identity import may_be_ours
+from domain.identity import may_be_ours, order_stream
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -178,8 +179,18 @@ class ReconciliationReader:
                 return [ambiguous(listed, ours)]
             ours = ours[0] if ours else None
         if ours is None:
-            return differences(listed, None, self._clock.now())
+            family = await self._family_of(listed)
+            return differences(listed, None, self._clock.now(), family)
         return await self._compare_twice(listed, ours)
+
+    async def _family_of(self, seen: TransferAtStripe) -> Sequence[SellerTransfer]:
+        """Return the transfers of the order that a lost compensation names."""
+        lost = lost_compensation(seen)
+        if lost is None:
+            return []
+        uow = await self._log.load([order_stream(lost.order_id)])
+        order = uow.known_order(lost.order_id)
+        return (await self._log.load(order.transfer_ids())).transfers() if order else []
 
     async def _compare_twice(
         self, listed: TransferAtStripe, ours: SellerTransfer

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from domain.errors import ImportDiffers
-from domain.identity import SALE, compensation, transfer_stream
+from domain.identity import SALE, compensated, compensation, transfer_stream
 from domain.order.aggregate import Order
+from domain.order.attribution import causes_of, explained, withdraw_revoked
 from domain.order.facts import PaymentDoubted
 from domain.order.split import adopt_made_transfers, attribute_made_reversal
 from domain.refund.state import Part
@@ -103,11 +104,26 @@ def of_seller(transfers: Iterable[SellerTransfer], seller_id: str) -> list[Selle
 
 def net_taken(transfers: Iterable[SellerTransfer]) -> int:
     """Return the amount taken or to be taken from a seller, less the amount given back by
-    compensating transfers."""
-    return sum(
-        transfer.taken - (0 if transfer.cause == SALE else transfer.original)
-        for transfer in transfers
-    )
+    compensating transfers.
+
+    Amounts of refunds that are not recorded here (`Reversal.missing`) are left out, and so are
+    their compensations.
+    """
+    known = list(transfers)
+    missing = {
+        reversal.refund_id
+        for transfer in known
+        for reversal in transfer.reversals.values()
+        if reversal.missing
+    }
+    given_back = [
+        transfer.original
+        for transfer in known
+        if transfer.cause != SALE
+        and (of := compensated(transfer.cause)) is not None
+        and of.cause_id not in missing
+    ]
+    return sum(transfer.taken for transfer in known) - sum(given_back)
 
 
 def _due(
@@ -152,16 +168,24 @@ def recover_shares(
     """
     parts = order.parts_by_cause() if any(transfer.refunds_before for transfer in transfers) else {}
     made: list[SellerTransfer] = []
+    revoked = cause_id not in order.causes
     for seller_id, target in order.seller_targets.items():
         of_one = of_seller(transfers, seller_id)
         if not of_one:
             continue
-        due = _due(target, parts, of_one)
-        if cause_id in order.causes:
+        for transfer in of_one:
+            if transfer.lacks_cause_of(cause_id):
+                transfer.explain(cause_id, 0, now)
+        if revoked:
+            withdraw_revoked(of_one, cause_id, now)
+        due = explained(order, of_one, _due(target, parts, of_one), cause_id, now)
+        if not revoked:
             due -= resolutions.reinstate(of_one, cause_id, due, now)
         due -= attribute_made_reversal(order, of_one, cause_id, due, now)
-        for transfer, amount in debits(of_one, due):
-            transfer.take_back(cause_id, amount, now)
+        shares = causes_of(order, of_one, due, cause_id) if revoked else [(cause_id, due)]
+        for cause, part in shares:
+            for transfer, amount in debits(of_one, part):
+                transfer.take_back(cause, amount, now)
         if due < 0:
             made += _give_back(order, of_one, -due, cause_id, now)
         for transfer in of_one:
@@ -220,15 +244,15 @@ def withdraw_unsent(
 
 
 def _contested(transfer: SellerTransfer, by: Callable[[str | None], bool]) -> int:
-    """Return the amount that open calls for revoked causes may still take."""
+    """Return the amount that open calls for revoked causes may still take, and reversals that wait
+    for their look-up."""
     reversals = [
         reversal
         for reversal in transfer.reversals.values()
         if reversal.contested and by(reversal.refund_id)
     ]
-    return sum(
-        reversal.amount for reversal in reversals if reversal.state is ReversalStatus.REQUESTED
-    )
+    undecided = (ReversalStatus.REQUESTED, ReversalStatus.QUEUED)
+    return sum(reversal.amount for reversal in reversals if reversal.state in undecided)
 
 
 def _compensate(

@@ -59,6 +59,17 @@ class ChargeAtStripe(NamedTuple):
         return self.settled_amount, self.settled_currency
 
 
+class CompensationNames(NamedTuple):
+    """Names in the metadata of a compensating transfer."""
+
+    order_id: str
+    seller_id: str
+    compensates: str
+    """Our id of the transfer from which the amount was taken."""
+    cause_id: str
+    """The refund or dispute for which it was taken."""
+
+
 class TransferAtStripe(NamedTuple):
     """One transfer as Stripe shows it, with *all* its reversals, newest first."""
 
@@ -76,10 +87,17 @@ class TransferAtStripe(NamedTuple):
     """Identity of the database that made it, in its metadata; older transfers carry none."""
     source_transaction: str | None = None
     """Charge that funds it, or that has made it."""
+    gives_back: CompensationNames | None = None
+    """Present if its metadata names it a compensation."""
 
     def is_foreign(self, ledger_id: str | None) -> bool:
         """Return whether another ledger made it, which may use the same ids."""
         return None not in (self.ledger_id, ledger_id) and self.ledger_id != ledger_id
+
+    def is_or_compensates(self, transfer_id: str) -> bool:
+        """Return whether its metadata names our transfer, or names it a compensation of that."""
+        compensates = self.gives_back.compensates if self.gives_back is not None else None
+        return transfer_id in (self.transfer_id, compensates)
 
     @property
     def reversible(self) -> int:

@@ -21,7 +21,7 @@ from domain.provider_call.operation import TRANSFER, Deferral, Operation
 from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.reversal import Reversal, ReversalStatus, reason_of
-from domain.seller_transfer.state import UNSENT, TransferState
+from domain.seller_transfer.state import NOT_RECORDED, UNSENT, TransferState
 
 TOPIC = "ledger.seller_transfer"
 
@@ -193,6 +193,35 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             self._withdraw(reversal, reversal.refund_id or "", now)
             self._reduce(reversal.refund_id or "", reversal.amount, now)
 
+    def reduce_instead(self, reversal: Reversal, amount: int, now: datetime) -> None:
+        """Replace a waiting reversal, or `amount` of it, by a reduction, since less was sent for
+        its refund."""
+        refund_id = reversal.refund_id or NOT_RECORDED
+        if amount == reversal.amount:
+            self._withdraw(reversal, refund_id, now)
+        else:
+            self._lower(reversal, reversal.amount - amount, refund_id, now)
+        self._reduce(refund_id, amount, now)
+
+    def reduce_as_sent(self, cause_id: str, amount: int, now: datetime) -> None:
+        """Reduce the transfer, since Stripe shows that a lost refund had reduced it before it was
+        sent."""
+        if amount == self.amount:
+            self.fit_queue(0, now)
+        self._reduce(cause_id, amount, now)
+
+    def explain(self, cause_id: str, by: int, now: datetime) -> None:
+        """Record that a refund or dispute, which is reported now, explains an amount taken."""
+        found = (
+            reversal.settled
+            for reversal in self.reversals.values()
+            if reversal.missing and reversal.refund_id == cause_id
+        )
+        left = self.unexplained - by - sum(found)
+        self.record(
+            facts.MissingCauseReported(**self.next(now), refund_id=cause_id, by=by, left=left)
+        )
+
     def fit_queue(self, left: int, now: datetime) -> None:
         """Lower or withdraw waiting reversals, the oldest last, since only `left` can be taken.
 
@@ -226,6 +255,11 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             return reversal.amount
         self._lower(reversal, reversal.amount - amount, cause_id, now)
         return amount
+
+    def withdraw_absent(self, reversal: Reversal, now: datetime) -> None:
+        """Withdraw the running reversal, which Stripe does not hold and for which nothing is left.
+        The queue is not released."""
+        self._withdraw(reversal, reversal.refund_id or "", now)
 
     def _withdraw(self, reversal: Reversal, cause_id: str, now: datetime) -> None:
         self.record(

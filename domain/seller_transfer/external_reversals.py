@@ -46,7 +46,13 @@ def names_ours(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
     """
     if not transfer.imported or made.refund_id is None:
         return not transfer.imported and may_be_ours(made.reversal_id)
-    return made.reversal_id in {
+    return named_by_us(transfer, made)
+
+
+def named_by_us(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
+    """Return whether the id of a reversal follows from the transfer and the refund that its
+    metadata names."""
+    return made.refund_id is not None and made.reversal_id in {
         str(reversal_name(transfer.id, made.refund_id, n)) for n in range(1, MOST_ROUNDS + 1)
     }
 

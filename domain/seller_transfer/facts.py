@@ -18,6 +18,7 @@ from domain.seller_transfer.resolution_facts import OwedOutside as OwedOutside
 from domain.seller_transfer.resolution_facts import ResolutionLapsed as ResolutionLapsed
 from domain.seller_transfer.resolution_facts import ResolutionReinstated as ResolutionReinstated
 from domain.seller_transfer.reversal import ReversalStatus
+from domain.seller_transfer.reversal_facts import MissingCauseReported as MissingCauseReported
 from domain.seller_transfer.reversal_facts import PartiallyReversed as PartiallyReversed
 from domain.seller_transfer.reversal_facts import ReversalAttributed as ReversalAttributed
 from domain.seller_transfer.reversal_facts import ReversalContested as ReversalContested
@@ -180,6 +181,8 @@ class AmountReduced(TransferFact):
 
     TOPIC = "ledger.seller_transfer.amount_reduced"
     refund_id: str
+    """`NOT_RECORDED` if Stripe shows that less was sent, and no refund recorded here explains
+    it."""
     by: int
     amount: int
     epoch: int
@@ -397,6 +400,7 @@ AnyTransferFact = (
     | ReversalWithdrawn
     | ReversalContested
     | ReversalAttributed
+    | MissingCauseReported
     | PartiallyReversed
     | Reversed
     | PermanentlyFailed

@@ -60,6 +60,9 @@ class Reversal(NamedTuple):
 
     attributed: bool = False
     """True if a refund itself has made it at Stripe: `amount` is the part that it stands for."""
+    missing: bool = False
+    """True if Stripe holds it for a refund that is not recorded here. Its amount is set apart until
+    the refund is reported."""
 
     @property
     def live(self) -> bool:
@@ -83,6 +86,7 @@ class Reversal(NamedTuple):
         if (
             self.reason in (Reason.EXTERNAL, Reason.IMPORTED)
             or self.state == ReversalStatus.WITHDRAWN
+            or self.missing
         ):
             return 0
         if self.attributed:

@@ -6,7 +6,7 @@ from datetime import datetime
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import Operation
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
-from domain.seller_transfer.state import TransferState
+from domain.seller_transfer.state import NOT_RECORDED, TransferState
 from domain.seller_transfer.transfer_fact import TransferFact
 
 
@@ -39,6 +39,10 @@ class ReversalRequested(TransferFact):
     next_retry_at: datetime
     epoch: int = 1
     note: str | None = None
+    found: bool = False
+    """Stripe holds it already, made by this ledger before a restore: nothing is sent."""
+    missing: bool = False
+    """Its refund or dispute is not recorded here."""
 
     def change(self, transfer: TransferState) -> None:
         before = transfer.reversals.get(self.reversal_id)
@@ -46,9 +50,9 @@ class ReversalRequested(TransferFact):
             self.reversal_id, self.refund_id, self.amount, self.reason, ReversalStatus.REQUESTED
         )
         transfer.reversals[self.reversal_id] = reversal._replace(
-            contested=before is not None and before.contested
+            contested=before is not None and before.contested, missing=self.missing
         )
-        if self.reason == Reason.EXTERNAL:
+        if self.reason == Reason.EXTERNAL or self.found:
             return  # its outcome is in the same append, and the running operation goes on
         running = transfer.operation
         same = (
@@ -117,6 +121,30 @@ class ReversalContested(TransferFact):
         transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
             contested=True
         )
+
+
+class MissingCauseReported(TransferFact):
+    """A refund or dispute was reported that explains an amount which Stripe showed as taken, and
+    which nothing recorded here explained.
+
+    The amount was taken by a reversal for it, or (`by`) the transfer was sent smaller.
+    """
+
+    TOPIC = "ledger.seller_transfer.missing_cause_reported"
+    refund_id: str
+    by: int
+    """Part of the amount not sent that it explains."""
+    left: int
+    """Amount that nothing explains yet."""
+
+    def change(self, transfer: TransferState) -> None:
+        for name, reversal in transfer.reversals.items():
+            if reversal.refund_id == self.refund_id:
+                transfer.reversals[name] = reversal._replace(missing=False)
+        if self.by:
+            reductions = transfer.reductions
+            reductions[NOT_RECORDED] = reductions.get(NOT_RECORDED, 0) - self.by
+            reductions[self.refund_id] = reductions.get(self.refund_id, 0) + self.by
 
 
 class ReversalSettled(TransferFact):

@@ -5,6 +5,7 @@ The wording of a refusal decides nothing: the transfer and all its reversals are
 Stripe's records decide.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import assert_never
 
@@ -30,6 +31,7 @@ from domain.seller_transfer.external_reversals import (
     external_request,
     external_reversals,
 )
+from domain.seller_transfer.found_reversals import take_in
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.stripe_call import (
     EXTERNAL,
@@ -137,22 +139,31 @@ def record_failure(
     seen: TransferAtStripe | None,
     now: datetime,
     policy: Policy,
-) -> None:
-    """Record the outcome of a call that did not succeed. An outcome that comes too late changes
-    nothing.
+    recorded: Collection[str] = (),
+) -> list[str]:
+    """Record the outcome of a call that did not succeed; return the causes for which shares must be
+    recovered again. An outcome that comes too late changes nothing.
 
     `seen` is the transfer as read at Stripe after a refusal; None if it could not be read.
+    `recorded` are the refunds and disputes that are recorded here.
     """
     operation = transfer.operation
     if operation is None or not operation.awaits(reversal_id, attempt):
-        return
+        return []
     match failure:
         case Rejected():
+            version = transfer.version
+            contradicts = operation.unknown and not failure.stored
+            if seen is not None and not contradicts and _ours(seen, operation.what) is None:
+                causes = take_in(transfer, seen, recorded, now, closed=True)
+                if transfer.version != version:
+                    return causes
             _record_rejection(transfer, operation, failure, seen, now, policy)
         case NotExecuted() | Unknown():
             defer_not_done(transfer, operation, failure, now, policy)
         case _:
             assert_never(failure)
+    return []
 
 
 def _record_rejection(
@@ -229,20 +240,29 @@ def record_look_up(
     now: datetime,
     policy: Policy,
     look: LookUp | None = None,
-) -> None:
+    recorded: Collection[str] = (),
+) -> list[str]:
     """Record a look-up for the running reversal: Stripe has our object, an external one, or none.
+    Return the causes for which shares must be recovered again.
 
     A failed or canceled object of ours is a refusal. `look` is the step of the look-up: a call that
-    began after it may have made an object that it did not find.
+    began after it may have made an object that it did not find. `recorded` are the refunds and
+    disputes that are recorded here: Stripe may hold reversals for others, which a restored backup
+    has lost.
     """
     operation, reversal = transfer.operation, transfer.in_flight
     if operation is None or reversal is None or operation.what != reversal.reversal_id:
-        return
+        return []
     current = proves_absence(look, operation)
     # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
+    version = transfer.version
+    if current or _ours(seen, operation.what) is not None:
+        causes = take_in(transfer, seen, recorded, now, closed=current)
+        if transfer.version != version:
+            return causes
     if _decided_by_records(transfer, closed, seen, now, policy) or not current:
-        return
+        return []
     refused = _ours(seen, reversal.reversal_id)
     if refused is not None and refused.refusal is not None:
         _record_refusal(transfer, operation, refused.refusal, now, policy)
@@ -258,6 +278,7 @@ def record_look_up(
         send_again(
             transfer, operation, "Stripe's books show no such reversal; it is sent next.", now
         )
+    return []
 
 
 def _overdue(operation: Operation, now: datetime, policy: Policy) -> bool:

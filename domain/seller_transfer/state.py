@@ -10,6 +10,8 @@ from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 UNSENT = (TransferStatus.PENDING, TransferStatus.FAILED)
 """Statuses in which the transfer is still to be sent."""
+NOT_RECORDED = ""
+"""Cause of a reduction by refunds that are not recorded here: Stripe shows a smaller transfer."""
 
 
 class TransferState(Stream):
@@ -159,11 +161,27 @@ class TransferState(Stream):
 
     def is_open(self, reversal: Reversal) -> bool:
         """Return whether Stripe may have executed this reversal without a record here."""
+        if reversal.state is ReversalStatus.QUEUED:
+            return self.paid and self.unverified
         operation = self.operation
         return (
             reversal.state is ReversalStatus.REQUESTED
             and operation is not None
             and (operation.open or self.unverified)
+        )
+
+    @property
+    def unexplained(self) -> int:
+        """Return the amount taken according to Stripe by refunds that are not recorded here."""
+        missing = (reversal for reversal in self.reversals.values() if reversal.missing)
+        return self.reductions.get(NOT_RECORDED, 0) + sum(reversal.settled for reversal in missing)
+
+    def lacks_cause_of(self, cause_id: str) -> bool:
+        """Return whether Stripe holds a reversal for this refund or dispute, which is not recorded
+        here."""
+        return any(
+            reversal.missing and reversal.refund_id == cause_id
+            for reversal in self.reversals.values()
         )
 
     def undo_reductions(self, by: int) -> None:

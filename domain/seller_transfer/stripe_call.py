@@ -8,6 +8,7 @@ same key and body, until success, a stored rejection or a look-up at Stripe.
 
 from datetime import datetime
 
+from domain.identity import compensated
 from domain.lifecycle import TransferStatus
 from domain.provider_call import deferral
 from domain.provider_call.operation import TRANSFER, LookFirst, Operation
@@ -101,6 +102,10 @@ def _transfer_body(transfer: SellerTransfer) -> TransferBody:
             "seller_id": transfer.seller_id,
         },
     )
+    if (given_back := compensated(transfer.cause)) is not None:
+        # with these, a restored ledger recognises a compensation that it has lost
+        body["metadata"]["refund_id"] = given_back.cause_id
+        body["metadata"]["compensates"] = given_back.transfer_id
     if (source := transfer.source_now) is not None:
         body["source_transaction"] = source
     return body

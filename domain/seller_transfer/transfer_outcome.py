@@ -1,6 +1,6 @@
 """Outcomes of `POST /v1/transfers` and of look-ups for a transfer, recorded in the transfer."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -12,11 +12,12 @@ from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
 from domain.provider_call.reasons import FailureReason, WaitingFor
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, proves_absence
-from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.found_reversals import take_in
 from domain.seller_transfer.source import decide_source, refuse_source
-from domain.seller_transfer.state import UNSENT
+from domain.seller_transfer.state import NOT_RECORDED, UNSENT
 from domain.seller_transfer.stripe_call import (
     defer_not_done,
     give_up,
@@ -44,10 +45,12 @@ def complete(
     request_id: str | None,
     now: datetime,
     note: str | None = None,
+    made: Sequence[ReversalAtStripe] = (),
 ) -> None:
     """Record that Stripe holds the transfer, and request a waiting reversal.
 
-    Success always counts: an object that the present status cannot take is kept as evidence.
+    Success always counts: an object that the present status cannot take is kept as evidence. `made`
+    are its reversals at Stripe.
     """
     if transfer.stripe_transfer_id == stripe_transfer_id:
         return
@@ -61,6 +64,7 @@ def complete(
         detail = f"Stripe holds {stripe_transfer_id} for a transfer that is {transfer.status} here."
         keep_evidence(transfer, TRANSFER, stripe_transfer_id, amount, detail, request_id, now)
         return
+    _credit_reductions(transfer, transfer.amount - amount, made, now)
     transfer.record(
         facts.Completed(
             **transfer.next(now),
@@ -71,6 +75,36 @@ def complete(
         )
     )
     transfer.release_queue(now)
+
+
+def _credit_reductions(
+    transfer: SellerTransfer, less: int, made: Sequence[ReversalAtStripe], now: datetime
+) -> None:
+    """Record that refunds have reduced the transfer before a restored ledger had sent it, since
+    Stripe holds `less` than is to be sent.
+
+    A reversal that waits for the transfer, and that Stripe does not hold, was such a reduction. The
+    rest belongs to refunds that are not recorded here.
+    """
+    at_stripe = {reversal.reversal_id for reversal in made}
+    for reversal in transfer.queue:
+        part = min(less, reversal.amount) if reversal.reversal_id not in at_stripe else 0
+        if part > 0:
+            transfer.reduce_instead(reversal, part, now)
+            less -= part
+    if less > 0:
+        transfer.reduce_as_sent(NOT_RECORDED, less, now)
+
+
+def give_way(
+    transfer: SellerTransfer, cause_id: str, amount: int, look: LookUp, now: datetime
+) -> None:
+    """Reduce a transfer that Stripe does not hold, since Stripe holds a compensation of it: a
+    refund had reduced the transfer and then failed."""
+    operation = transfer.operation
+    if transfer.status in UNSENT and operation is not None and proves_absence(look, operation):
+        by = min(amount, transfer.amount)
+        transfer.reduce_as_sent(cause_id, by, now)
 
 
 def record_failure(
@@ -203,23 +237,22 @@ def record_look_up(
     now: datetime,
     look: LookUp | None = None,
     similar: Sequence[TransferAtStripe] = (),
-) -> None:
+    recorded: Collection[str] = (),
+) -> list[str]:
     """Record the result of a look-up at Stripe: `found` carry our id, `similar` may be payments of
-    an older system.
+    an older system. Return the causes for which shares must be recovered again.
 
     `look` is the step of the look-up: a call that began after it may have made an object that it
-    did not find.
+    did not find. `recorded` are the refunds and disputes that are recorded here.
     """
     operation = transfer.operation
     if operation is None or operation.what != TRANSFER:
-        return
+        return []
     if found:
-        _record_found(transfer, found, now)
-    elif (
-        not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED
-    ):
-        return
-    elif similar:
+        return _record_found(transfer, found, recorded, now)
+    if not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+        return []
+    if similar:
         _stop_for_similar(transfer, similar, now)
     elif operation.exhausted:
         _give_up_unpaid(transfer, FailureReason.EXHAUSTED, None, now)
@@ -227,20 +260,32 @@ def record_look_up(
         next_ = "it is held back" if transfer.held is not None else "it is sent next"
         send_again(transfer, operation, f"Stripe's books show no such transfer; {next_}.", now)
         transfer.forgo_queue(now)
+    return []
 
 
 def _record_found(
-    transfer: SellerTransfer, found: Sequence[TransferAtStripe], now: datetime
-) -> None:
+    transfer: SellerTransfer,
+    found: Sequence[TransferAtStripe],
+    recorded: Collection[str],
+    now: datetime,
+) -> list[str]:
     ours, *more = sorted(
         found, key=lambda seen: seen.stripe_transfer_id == transfer.stripe_transfer_id, reverse=True
     )
     complete(
-        transfer, ours.stripe_transfer_id, ours.amount, None, now, note="found in Stripe's books"
+        transfer,
+        ours.stripe_transfer_id,
+        ours.amount,
+        None,
+        now,
+        note="found in Stripe's books",
+        made=ours.reversals,
     )
     for extra in more:
         detail = f"Stripe holds {extra.stripe_transfer_id} as well: the seller was paid twice."
         keep_evidence(transfer, TRANSFER, extra.stripe_transfer_id, extra.amount, detail, None, now)
+    mine = transfer.stripe_transfer_id == ours.stripe_transfer_id
+    return take_in(transfer, ours, recorded, now) if mine else []
 
 
 def _stop_for_similar(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, Protocol, TypeVar, cast
 
+from application.command_handler import CommandHandler
 from application.commands import commands_on
 from application.gateways import TransferGateway
 from application.ports import EventLog
@@ -24,6 +25,8 @@ from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import WebhookHandler
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.inbox_worker import InboxLoop
+from application.webhooks.stripe.external_changes import ExternalChanges
+from application.webhooks.stripe.transfers import StripeTransfers
 from infrastructure.clock import DatabaseClock
 from infrastructure.settings import Settings
 from infrastructure.simulation.in_memory.alarms import MemoryAlarms
@@ -191,7 +194,9 @@ class Process:
         gateway = self.connection.to(self.fleet.new_gateway())
         watch = self._watch(ledger, gateway, clock)
         workers = self._workers(ledger, gateway, watch, clock)
-        return workers if self.fleet.bare else [self._inbox(ledger, clock), watch, *workers]
+        return (
+            workers if self.fleet.bare else [self._inbox(ledger, gateway, clock), watch, *workers]
+        )
 
     def _watch(
         self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock
@@ -234,7 +239,7 @@ class Process:
             Worker(reversals, ledger, work, rate_limiter, watch, clock, slots, of_reversals),
         ]
 
-    def _inbox(self, ledger: EventLog, clock: DatabaseClock) -> InboxLoop:
+    def _inbox(self, ledger: EventLog, gateway: TransferGateway, clock: DatabaseClock) -> InboxLoop:
         database, settings, connection = self.fleet.database, self.fleet.settings, self.connection
         directory = connection.to(MemoryDirectory(database))
         return InboxLoop(
@@ -242,7 +247,10 @@ class Process:
             WebhookHandler(
                 hyperswitch=HyperswitchPaymentsRefunds(
                     commands_on(ledger, directory, clock), directory
-                ).handlers()
+                ).handlers(),
+                stripe=StripeTransfers(
+                    ExternalChanges(CommandHandler(ledger, clock)), directory, gateway
+                ).handlers(),
             ),
             connection.to(MemoryAlarms(database)),
             clock,
@@ -265,6 +273,7 @@ class Fleet:
         latency: float = 0.0,
         bare: bool = False,
         new_process: Callable[[str, "Fleet"], "Process"] | None = None,
+        database: MemoryDatabase | None = None,
     ) -> None:
         """`latency`: longest delay in seconds of a call to the database or to Stripe's edge, on
         each way.
@@ -280,7 +289,7 @@ class Fleet:
             bare,
         )
         self.chance = random.Random(f"fleet {seed}")
-        self.database = MemoryDatabase(now)
+        self.database = database or MemoryDatabase(now)
         self.ledger = event_log(self.database)
         self.inbox = MemoryInbox(self.database)
         self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))

@@ -33,8 +33,8 @@ from infrastructure.stripe.response_checks import (
     TRANSFER,
     checked_reversal,
     checked_success,
+    named_transfers,
     object_id,
-    our_metadata,
     reversal_at_stripe,
     text_of,
     transfer_at_stripe,
@@ -221,12 +221,12 @@ class StripeGateway:
     async def find_by_our_id(
         self, transfer_id: str, destination: str, since: datetime
     ) -> list[TransferAtStripe]:
-        """Return the transfers with our `transfer_id` in the metadata. `since` (aware) is rounded
-        down to whole seconds."""
+        """Return the transfers with our `transfer_id` in the metadata, and its compensations.
+        `since` (aware) is rounded down to whole seconds."""
         ours = [
             transfer_at_stripe(resource)
             async for resource in self._sent_to(destination, since)
-            if our_metadata(resource, "transfer_id") == transfer_id
+            if transfer_id in named_transfers(resource)
         ]
         try:
             return [await self.get_transfer(transfer.stripe_transfer_id) for transfer in ours]

@@ -11,7 +11,12 @@ from application.foreign_members import text_or_none
 from domain.currency import from_stripe
 from domain.errors import BadMoney
 from domain.provider_call.outcome import LookUpFailed, Pending, Rejected, Succeeded, Unknown
-from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, TransferAtStripe
+from domain.provider_call.stripe_objects import (
+    SUCCEEDED,
+    CompensationNames,
+    ReversalAtStripe,
+    TransferAtStripe,
+)
 from infrastructure.redaction import clean, storable
 from infrastructure.stripe.error_wording import says_no_funds
 from infrastructure.stripe.outcomes import is_replay, request_id
@@ -145,7 +150,24 @@ def transfer_at_stripe(
         reversals=reversals,
         ledger_id=our_metadata(resource, "ledger_id"),
         source_transaction=text_of(resource.get("source_transaction")) or None,
+        gives_back=_compensation(resource),
     )
+
+
+def named_transfers(resource: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Return the transfer of ours that the metadata names, and the one that it compensates."""
+    return our_metadata(resource, "transfer_id"), our_metadata(resource, "compensates")
+
+
+def _compensation(resource: Mapping[str, object]) -> CompensationNames | None:
+    names = [
+        our_metadata(resource, name)
+        for name in ("order_id", "seller_id", "compensates", "refund_id")
+    ]
+    order_id, seller_id, compensates, cause_id = names
+    if order_id is None or seller_id is None or compensates is None or cause_id is None:
+        return None
+    return CompensationNames(order_id, seller_id, compensates, cause_id)
 
 
 def reversal_at_stripe(

@@ -9,6 +9,7 @@ from domain.provider_call.reasons import DeferralReason, WaitingFor
 from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
+from domain.seller_transfer.state import NOT_RECORDED
 from projections.sentences import resolution
 from projections.sentences.text import aside, at, begin, cause, clause, money
 
@@ -75,6 +76,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             )
         case facts.ReversalContested():
             return _contested(fact)
+        case facts.MissingCauseReported():
+            return _explained(fact, currency)
         case facts.PartiallyReversed() | facts.Reversed():
             return _settled(fact, currency)
         case facts.PermanentlyFailed():
@@ -229,6 +232,11 @@ def _deferred(fact: facts.AttemptDeferred) -> str:
 
 def _reduced(fact: facts.AmountReduced, currency: str | None) -> str:
     by, left = money(fact.by, currency), money(fact.amount, currency)
+    if fact.refund_id == NOT_RECORDED:
+        return (
+            f"Stripe shows {by} less than was to be sent, for refunds that are not recorded here; "
+            f"the amount of the transfer is now {left}, and the refunds have to be reported again."
+        )
     return (
         f"{_cause(fact.refund_id)} reduces the transfer by {by} before the ledger sends it; the "
         f"amount to send is now {left}."
@@ -269,6 +277,12 @@ def _requested(fact: facts.ReversalRequested, currency: str | None) -> str:
             f"Others reversed {amount} at Stripe; the ledger records reversal "
             f"{fact.reversal_id!r}, and nothing is sent."
         )
+    if fact.found:
+        lost = ", which is not recorded here and has to be reported again" if fact.missing else ""
+        return (
+            f"Stripe holds reversal {fact.reversal_id!r} of {amount}, made by this ledger for "
+            f"{cause(fact.refund_id)}{lost}; the ledger records the reversal, and nothing is sent."
+        )
     asks = (
         f"{_cause(fact.refund_id)} takes {amount} back by reversal "
         f"{fact.reversal_id!r}{aside(fact.note)}"
@@ -301,6 +315,16 @@ def _contested(fact: facts.ReversalContested) -> str:
         f"{_cause(fact.cause_id)} takes nothing back any more, but {call}; an amount that the "
         "call took is given back."
     )
+
+
+def _explained(fact: facts.MissingCauseReported, currency: str | None) -> str:
+    what = f"{money(fact.by, currency)} that was not sent" if fact.by else "a reversal at Stripe"
+    left = (
+        f"{money(fact.left, currency)} of the transfer is still unexplained"
+        if fact.left
+        else "nothing of the transfer is unexplained any more"
+    )
+    return f"{_cause(fact.refund_id)} explains {what}; {left}."
 
 
 def _settled(fact: facts.PartiallyReversed | facts.Reversed, currency: str | None) -> str:

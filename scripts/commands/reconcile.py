@@ -1,6 +1,7 @@
 """Command `reconcile`: compares Stripe's transfers and reversals of a period with ours, and carries
 out decisions."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from application.rate_limited_stripe import RateLimitedStripe
 from application.reconciliation.adoption import IGNORED, adopt
 from application.reconciliation.reader import ReconciliationReader
-from domain.finding import DecidedBy
+from domain.finding import DecidedBy, Difference
 from infrastructure.bootstrap import running
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
@@ -94,12 +95,7 @@ async def reconcile(
                     "reconcile without decisions first."
                 )
             outcomes: dict[str, str] = {}
-            for (
-                id_,
-                one,
-            ) in (
-                report.chosen.items()
-            ):  # in the order found: a reversal may only be adoptable after an earlier one
+            for id_, one in adoptable_order(report.chosen):
                 if id_ in to_adopt:
                     outcomes[id_] = await adopt(reader, service.commands.reconciliation, one, by)
                 else:
@@ -107,6 +103,12 @@ async def reconcile(
                     outcomes[id_] = IGNORED
             report.show(outcomes, service.clock.now(), as_json, reader.skipped)
             return FOUND if report.undecided(outcomes) else 0
+
+
+def adoptable_order(chosen: Mapping[str, Difference]) -> list[tuple[str, Difference]]:
+    """Return the findings in the order found, as a reversal may only be adoptable after an earlier
+    one; a lost compensation comes after the reversal that it gives back."""
+    return sorted(chosen.items(), key=lambda one: one[1].awaits_others)
 
 
 def _reader(service: Service, seen: SeenAtStripe, *, writes: bool) -> ReconciliationReader:

@@ -949,7 +949,12 @@ def test_plans_reach_every_status_and_fact(storage: FactStorage, state: StateOf)
         world.follow([random.getrandbits(20) for _ in range(200)])
         ends_exact(world)
     assert statuses == {str(status) for status in TransferStatus}
-    never = {"Imported", "EvidenceHeld", "StripeTransferIdBackfilled"} | {
+    never = {
+        "Imported",
+        "EvidenceHeld",
+        "StripeTransferIdBackfilled",
+        "MissingCauseReported",
+    } | {
         # a person resolved before a refund failed: see tests/domain/order/test_resolutions.py
         "ResolutionLapsed",
         "ResolutionReinstated",

@@ -63,16 +63,59 @@ async def test_restored_ledger_finds_lost_hour_at_stripe(
     async with running(system.settings, look_up_first=True) as service:
         caller = LedgerCaller(service)
         await caller.pay("o1")
-        (row,) = await system.view.reached("o1", "completed")
-        assert row.stripe_transfer_id == known
-        await caller.refund("r1", "o1", 500)
+        # its lost reversal counts, although the refund is not reported yet
         (row,) = await system.view.reached("o1", "partially_reversed")
-        assert row.amount_reversed == 450
+        assert (row.stripe_transfer_id, row.amount_reversed) == (known, 450)
+        assert "refund_missing" in {alarm.kind for alarm in await service.alarms.raised()}
+        await caller.refund("r1", "o1", 500)
+        assert "refund_missing" not in {alarm.kind for alarm in await service.alarms.raised()}
         # what comes new is looked up, not found, and sent
         await caller.refund("r2", "o1", 500)
         await system.view.reached("o1", "reversed")
     assert len(await system.posts(CREATE)) == 1
     assert len(await system.posts(REVERSE)) == 2
+
+
+async def test_refund_that_failed_in_the_lost_hour_takes_nothing(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
+    """Its reversal and its compensation are at Stripe, and its report is a failure."""
+    async with lost.at_work() as caller:
+        await caller.pay("o1")
+        await lost.view.reached("o1", "completed")
+        await caller.refund("r1", "o1", 500)
+        await lost.view.reached("o1", "partially_reversed")
+        await caller.refund_failed("r1", "o1", 500)
+        await lost.view.reached("o1", "partially_reversed", "completed")
+    made = await calls(system)
+    await lost.stripe.advance_clock(DAY)
+    async with running(system.settings, look_up_first=True) as service:
+        caller = LedgerCaller(service)
+        await caller.pay("o1")
+        await caller.refund_failed("r1", "o1", 500)
+        rows = await system.view.reached("o1", "partially_reversed", "completed")
+        assert sum(row.amount - row.amount_reversed for row in rows) == 900
+        await service.commands.operator.resume("unseen", "mia", "reconciled")
+        await caller.refund("r2", "o1", 1_000)
+        await system.view.reached("o1", "reversed", "reversed")
+    assert await calls(system) == (made[0], made[1] + 2)
+
+
+async def test_reduction_of_the_lost_hour_is_not_taken_again(
+    system: SystemUnderTest, lost: SystemUnderTest
+) -> None:
+    for one in (lost, system):
+        async with stored(one.settings) as storage:
+            await LedgerCaller(storage).refund("r1", "o1", 500)
+    async with lost.at_work() as caller:
+        await caller.pay("o1")
+        await lost.view.reached("o1", "completed")
+    await lost.stripe.advance_clock(DAY)
+    async with running(system.settings, look_up_first=True) as service:
+        await LedgerCaller(service).pay("o1")
+        (row,) = await system.view.reached("o1", "completed")
+        assert (row.amount, row.amount_reversed) == (450, 0)
+    assert await calls(system) == (1, 0)
 
 
 async def test_restored_processes_look_first_until_restore_ends(
@@ -84,10 +127,9 @@ async def test_restored_processes_look_first_until_restore_ends(
     async with running(system.settings) as service:  # one that was started without being told
         caller = LedgerCaller(service)
         await caller.pay("o1")
-        (row,) = await system.view.reached("o1", "completed")
+        (row,) = await system.view.reached("o1", "partially_reversed")
         assert row.stripe_transfer_id == known
         await caller.refund("r1", "o1", 500)
-        await system.view.reached("o1", "partially_reversed")
         await service.commands.operator.resume("unseen", "mia", "reconciled")
         assert (await PostgresCircuitBreaker(system.view.pool).state()).look_first is None
     assert len(await system.posts(CREATE)) == 1
@@ -284,8 +326,9 @@ async def test_restored_ledger_reconciled_first_adopts_before_sending(
     made = await calls(behind)
     _, found = await reconciled(behind)
     assert Counter((one["kind"], one["obstacle"]) for one in found) == {
-        ("missing_here", None): 1,  # o2; the reversal of o3 may still be under way
-        ("missing_here", "its refund has to be recorded first"): 2,  # of o1 by r4, of o2 by r2
+        # o2, and the reversal of o1 by r4; the reversal of o3 may still be under way
+        ("missing_here", None): 2,
+        ("missing_here", "the transfer has to be adopted first"): 1,  # of o2 by r2
         ("missing_here", "no order here owes it"): 1,  # o4
     }
     async with running(behind.settings, loops=False, look_up_first=True) as service:

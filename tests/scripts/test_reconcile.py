@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from application.commands import commands_on
-from domain.identity import reversal_name, transfer_stream
+from domain.identity import compensation, reversal_name, transfer_stream
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
 from domain.seller_transfer.stripe_call import begin
@@ -21,6 +21,7 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.read_models import Filters, ReadModels
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import (
     KIND,
@@ -353,3 +354,35 @@ async def test_each_page_of_transfers_is_read_once(
     code, findings = await found(database_url, stripe)
     assert (code, [one["stripe_id"] for one in findings]) == (0, strangers[::-1])
     assert len(await stripe.requests("transfers.list")) == 3
+
+
+async def test_lost_reversal_and_its_compensation_are_adopted(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    """As after a restore: a refund had succeeded and failed again, and is reported as failed
+    only."""
+    first = await paid(stripe, "o1")
+    await recorded(database_url, o1=first)
+    transfer_id = transfer_stream("o1", "ada")
+    reversed_ = {"reversal_id": str(reversal_name(transfer_id, "r1")), "refund_id": "r1"}
+    await stripe.external_reversal(first, 500, metadata=reversed_)
+    cause = compensation(transfer_id, "r1")
+    metadata = {
+        "transfer_id": str(transfer_stream("o1", "ada", cause)),
+        "order_id": "o1",
+        "seller_id": "ada",
+        "refund_id": "r1",
+        "compensates": str(transfer_id),
+    }
+    await stripe.external_transfer("acct_1ada", 500, "eur", metadata=metadata)
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        await LedgerCaller(storage).refund_failed("r1", "o1", 500)
+    code, findings = await found(database_url, stripe)
+    assert (code, {one["kind"] for one in findings}) == (1, {"missing_here"})
+    code, told = await found(database_url, stripe, *DECISION, *named("--adopt", findings))
+    assert (code, {one["outcome"] for one in told}) == (0, {"adopted"})
+    assert await found(database_url, stripe) == (0, [])
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        rows = await ReadModels(storage.pool).transfers(Filters(order_id="o1"), 10)
+        assert sum(row.amount - row.amount_reversed for row in rows) == 1_000
+        assert {row.next_retry_at for row in rows} == {None}, "nothing is sent"

@@ -26,8 +26,8 @@ def account(seller_id: str) -> str:
 class Marketplace:
     """Orders, payments and refunds, and the rows and facts that follow from them."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet, self._events = fleet, count(1)
+    def __init__(self, fleet: Fleet, first_event: int = 1) -> None:
+        self._fleet, self._events = fleet, count(first_event)
 
     async def order(self, order_id: str, amount: int, **shares: int) -> None:
         named = [

@@ -6,6 +6,7 @@ id is the outcome of our own call. One without it is attributed to others, and o
 ours could have made it.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -13,14 +14,21 @@ from uuid import UUID
 
 from application.command_handler import NO_EXTRAS, CommandHandler
 from application.reconciliation.comparison import lacks_only_the_id
+from application.reconciliation.lost_compensations import (
+    LostCompensation,
+    record_compensation,
+    recover_after,
+)
 from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import UnknownId
+from domain.identity import streams_of_cause
 from domain.provider_call.operation import TRANSFER
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer import reversal_outcome, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer, causes_to_recover
 from domain.seller_transfer.external_reversals import external_reversals, record_external
+from domain.seller_transfer.found_reversals import not_recorded, take_in
 from domain.seller_transfer.stripe_call import keep_evidence, postpone
 
 
@@ -55,26 +63,55 @@ class ExternalChanges:
 
         def decide(uow: UnitOfWork, now: datetime) -> NotRecorded | None:
             transfer = uow.transfer(transfer_id)
-            reduced = dict(transfer.reductions)
-            missing = _record(transfer, seen, now)
+            reduced, recorded = (
+                dict(transfer.reductions),
+                uow.recorded_causes(transfer.order_id),
+            )
+            missing, found = _record(transfer, seen, recorded, now)
             order = uow.known_order(transfer.order_id)
-            for cause_id in causes_to_recover(transfer, reduced) if order is not None else ():
+            causes = [*causes_to_recover(transfer, reduced), *found]
+            for cause_id in causes if order is not None else ():
                 recover_again(uow, uow.order(transfer.order_id), cause_id, now)
             return missing
 
-        load = partial(self._handler.load_transfer_with_order, transfer_id)
         return await self._handler.handle(
-            load, decide, lambda missing: done if missing is None else NO_EXTRAS
+            partial(self._load, transfer_id, seen),
+            decide,
+            lambda missing: done if missing is None else NO_EXTRAS,
         )
 
+    async def record_compensation(
+        self, lost: LostCompensation, paid_by: TransferAtStripe, done: CommitExtras
+    ) -> None:
+        """Record a compensation that a restored backup does not contain. See
+        `record_compensation` of `lost_compensations`."""
 
-def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> NotRecorded | None:
+        def decide(uow: UnitOfWork, now: datetime) -> None:
+            recover_after(uow, lost, record_compensation(uow, lost, paid_by, now), now)
+
+        streams = streams_of_cause(lost.cause_id)
+        await self._handler.handle(
+            partial(self._handler.load_order_with_transfers, lost.order_id, *streams),
+            decide,
+            done,
+        )
+
+    async def _load(self, transfer_id: UUID, seen: TransferAtStripe) -> UnitOfWork:
+        uow = await self._handler.load_transfer_with_order(transfer_id)
+        return await self._handler.with_causes(uow, transfer_id, seen)
+
+
+def _record(
+    transfer: SellerTransfer, seen: TransferAtStripe, recorded: Collection[str], now: datetime
+) -> tuple[NotRecorded | None, list[str]]:
+    """Return the reason if the record is incomplete, and the causes for which shares must be
+    recovered again."""
     disagreement = _disagreement(transfer, seen)
     if disagreement is not None:
         keep_evidence(
             transfer, TRANSFER, seen.stripe_transfer_id, seen.amount, disagreement, None, now
         )
-        return None
+        return None, []
     if (
         lacks_only_the_id(transfer) and seen.amount == transfer.amount
     ):  # our id was written into its metadata at Stripe
@@ -89,11 +126,14 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
         None,
         now,
         note="told by a webhook of Stripe",
+        made=seen.reversals,
     )
     if transfer.stripe_transfer_id != seen.stripe_transfer_id:
-        return None  # kept as evidence, with an alarm
+        return None, []  # kept as evidence, with an alarm
+    found = take_in(transfer, seen, recorded, now, "told by a webhook of Stripe")
+    ours = not_recorded(transfer, seen)
     for made in reversed(seen.reversals):
-        if made.taken and made.reversal_id in transfer.reversals:
+        if made.taken and made.reversal_id in transfer.reversals and made not in ours:
             reversal_outcome.complete_reversal(
                 transfer,
                 made.reversal_id,
@@ -103,13 +143,15 @@ def _record(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> 
                 now,
                 "told by a webhook of Stripe",
             )
+    if ours and transfer.operation is not None and transfer.operation.open:
+        return NotRecorded.OPEN_CALL, found
     _look_now(transfer, seen, now)
     if external_reversals(transfer, seen):
-        return _attribute(transfer, seen, now)
+        return _attribute(transfer, seen, now), found
     if _unexplained(transfer, seen):
-        return NotRecorded.DRIFT
+        return NotRecorded.DRIFT, found
     others = any(made.pending and made.reversal_id is None for made in seen.reversals)
-    return NotRecorded.PENDING if others else None
+    return (NotRecorded.PENDING if others else None), found
 
 
 def _look_now(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
+from application.commands.subjects import subject_of_order
 from application.gateways import TransferGateway
 from application.ports import Directory
+from application.reconciliation.lost_compensations import lost_compensation
 from application.webhooks.handler import (
     DONE,
     EventHandler,
@@ -27,10 +29,11 @@ from application.webhooks.stripe.event_object import (
 from application.webhooks.stripe.events import (
     NAMED_TRANSFER,
     TRANSFER,
+    NamedTransfer,
     StripeEvent,
 )
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
-from domain.errors import BadMoney
+from domain.errors import BadMoney, NotAdoptable, UnknownId
 from domain.provider_call.outcome import LookUpFailed, NotAtStripe
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -71,7 +74,7 @@ class StripeTransfers:
         metadata = named.metadata
         ours = await self._ours(named.id, metadata.get("transfer_id"), metadata.get("ledger_id"))
         if ours is None:
-            return Ignored(FOREIGN)
+            return await self._unknown(event, named)
         carried = TRANSFER.validate_python(envelope.data.object)
         try:
             shown = carried.at_stripe
@@ -84,6 +87,30 @@ class StripeTransfers:
         whole = shown.amount_reversed == 0 and not _awaits_stripe(ours)
         seen = shown if whole else await self._read(carried.id)
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
+
+    async def _unknown(self, event: StoredEvent, named: NamedTransfer) -> WebhookResult:
+        """Record a compensation that a restored backup has lost; ignore any other transfer."""
+        if named.id is None or "compensates" not in named.metadata:
+            return Ignored(FOREIGN)
+        seen = await self._read(named.id)
+        if isinstance(seen, Later | Parked):
+            return seen
+        lost = lost_compensation(seen)
+        if lost is None or seen.is_foreign(self._ledger_id):
+            return Ignored(FOREIGN)
+        subject = subject_of_order(lost.order_id)
+        taken_from = await self._changes.transfer(lost.taken_from)
+        if taken_from is None or taken_from.stripe_transfer_id is None:
+            reason = f"{named.id} compensates a transfer that is not recorded as paid here"
+            return Parked(subject, reason, maybe_foreign=True)
+        paid_by = await self._read(taken_from.stripe_transfer_id)
+        if isinstance(paid_by, Later | Parked):
+            return paid_by
+        try:
+            await self._changes.record_compensation(lost, paid_by, event.done)
+        except (UnknownId, NotAdoptable) as refused:
+            return Parked(subject, str(refused))
+        return DONE
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
         seen = await self._read(stripe_id)

@@ -2,11 +2,24 @@
 select min(transfer_id::text), format('%s transfers for order %s, seller %s, cause %s', count(*), order_id, seller_id, cause)
   from seller_transfers group by order_id, seller_id, cause having count(*) > 1;
 
--- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent
-select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
-  from transfer_reversals
- where refund_id is not null and status <> 'withdrawn'
- group by transfer_id, refund_id having count(*) > 1;
+-- one_reversal_per_refund: at most one reversal per transfer and refund for each time that the refund succeeded (or the dispute took money), not counting reversals withdrawn before they were sent, nor those found at Stripe after a restore
+select min(r.reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), r.transfer_id, r.refund_id)
+  from transfer_reversals r
+ where r.refund_id is not null and r.status <> 'withdrawn'
+   and not exists (
+       select from ledger_events e
+        where e.originator_id = r.transfer_id and e.topic = 'ledger.seller_transfer.reversal_requested'
+          and convert_from(e.state, 'UTF8')::json ->> 'reversal_id' = r.reversal_id::text
+          and convert_from(e.state, 'UTF8')::json ->> 'found' = 'true')
+ group by r.transfer_id, r.order_id, r.refund_id
+having count(*) > 1 and count(*) > (
+       select count(*) from orders o join ledger_events e on e.originator_id = o.stream_id
+        where o.order_id = r.order_id
+          -- a dispute takes more when a refund before it is revoked
+          and (e.topic in ('ledger.order.refund_revoked', 'ledger.order.dispute_revoked')
+               or e.topic in ('ledger.order.refund_allocated', 'ledger.order.dispute_counted')
+                  and r.refund_id in (convert_from(e.state, 'UTF8')::json ->> 'refund_id',
+                                      'dispute ' || (convert_from(e.state, 'UTF8')::json ->> 'dispute_id'))));
 
 -- one_reversal_in_flight: at most one reversal of a transfer is requested at Stripe at a time
 select min(reversal_id::text), format('%s reversals of transfer %s are in flight', count(*), transfer_id)

@@ -4,7 +4,9 @@ they succeeded."""
 import pytest
 
 from domain.errors import NothingToRetry
+from domain.identity import dispute_cause
 from domain.lifecycle import TransferStatus
+from domain.order.disputes import count_dispute
 from domain.order.recovery import parts_of
 from domain.provider_call.outcome import Succeeded
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
@@ -445,3 +447,35 @@ def test_refund_before_payment_shows_parts_without_transfers(sale: type[Sale]) -
         {"seller_id": "ada", "amount": 5, "transfer_id": None, "reversal_id": None},
         {"seller_id": "bob", "amount": 3, "transfer_id": None, "reversal_id": None},
     ]
+
+
+def test_amount_due_all_the_same_is_taken_for_the_dispute(sale: type[Sale]) -> None:
+    """A full refund leaves nothing to the dispute; when the refund fails, the dispute takes all."""
+    story = sale(100, {"ada": 90})
+    story.all_go_through()
+    story.is_refunded("r1", 100)
+    assert count_dispute(story.order, "dp1", 100, "EUR", story.now) is None
+    story.recover_shares(dispute_cause("dp1"))
+    (requested,) = story.of("ada").reversals.values()
+    assert requested.refund_id == "r1"
+    story.is_revoked("r1")
+    withdrawn, taken = story.of("ada").reversals.values()
+    assert (withdrawn.state, taken.state) == ("withdrawn", "requested")
+    assert (taken.refund_id, taken.reason, taken.amount) == ("dispute dp1", "dispute", 90)
+    story.all_go_through()
+    assert story.net("ada") == 0
+
+
+def test_sent_reversal_keeps_its_cause_when_a_dispute_takes_more(sale: type[Sale]) -> None:
+    story = sale(100, {"ada": 90})
+    story.all_go_through()
+    story.is_refunded("r1", 40)
+    story.all_go_through()
+    assert count_dispute(story.order, "dp1", 100, "EUR", story.now) is None
+    story.recover_shares(dispute_cause("dp1"))
+    story.all_go_through()
+    assert story.net("ada") == 0
+    story.is_revoked("r1")
+    made = [(one.refund_id, one.amount) for one in story.of("ada").reversals.values()]
+    assert made == [("r1", 36), ("dispute dp1", 54)]
+    assert story.net("ada") == 0, "no amount moves twice"
