@@ -44,7 +44,7 @@ OF_THE_APP = (
     Right("UPDATE", "breaker"),
     *(
         Right("UPDATE", table, column)
-        for table in ("seller_transfers", "refunds")
+        for table in ("seller_transfers", "refunds", "orders")
         for column in ("leased_by", "leased_until")
     ),
 )
