@@ -16,6 +16,7 @@ from application.missed_webhooks.stripe_events import MissedStripeEvents
 from application.ports import Clock
 from infrastructure.bootstrap import running
 from infrastructure.hyperswitch.signature import HEADER, sign
+from infrastructure.postgres.bound_account import bind
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.runtime import poller_of
 from infrastructure.service import Service
@@ -112,6 +113,7 @@ async def ledger_without_webhooks(
 ) -> AsyncIterator[LedgerWithoutWebhooks]:
     """Run a ledger with these settings; drained at the end."""
     async with running(settings, **options) as service:
+        await bind(service.pool, settings.mode)  # as `serve` does: the first poll begins there
         clock = ShiftedClock(service.clock)
         providers = poller_of(service).providers
         poller = Poller(
