@@ -21,7 +21,7 @@ KIND_OF = {
 
 Entry = tuple[datetime, UUID]
 Obeys = Callable[[str], bool]
-"""Whether work for this seller may begin."""
+"""Returns True if work for this seller may begin."""
 
 
 class DueRow(Protocol):

@@ -12,7 +12,7 @@ PLENTY = 10**13
 
 
 class Manners(NamedTuple):
-    """What a platform meets at Stripe besides its rules."""
+    """Circumstances of a platform at Stripe, besides the rules of the API."""
 
     funds: int
     """Available platform balance of a currency at its first use."""
