@@ -72,6 +72,12 @@ def from_stripe(currency: str, amount: int) -> int:
     return whole
 
 
+def whole_from_stripe(currency: str, amount: int) -> int:
+    """Return the whole units, as the ledger counts, that an amount of Stripe's covers. For amounts
+    that are only compared."""
+    return amount // _factor(currency)
+
+
 def step(currency: str) -> int:
     """Return the number of which every amount that goes to Stripe is a multiple, as the ledger
     counts."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 import structlog
 
 from application.command_handler import CommandHandler
+from application.commands.split_money import SplitMoneyCommands
 from application.gateways import PaymentGateway
 from application.loop import Loop
 from application.missed_webhooks.poller import Poller, Times
@@ -29,6 +30,7 @@ from application.webhooks.entitlement import Entitlement
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
+from application.webhooks.hyperswitch.split_money import SplitMoney
 from application.webhooks.inbox_worker import InboxLoop
 from application.webhooks.retention import RetentionLoop
 from application.webhooks.stripe.account_pauses import AccountPauses
@@ -121,7 +123,11 @@ def _inbox_loop(service: Service, own_account: str | None) -> InboxLoop:
     handler = WebhookHandler(
         Entitlement(settings.mode == "live", own_account),
         hyperswitch={
-            **HyperswitchPaymentsRefunds(service.commands, directory, service.psp).handlers(),
+            **_split_money(
+                service,
+                directory,
+                HyperswitchPaymentsRefunds(service.commands, directory, service.psp).handlers(),
+            ),
             **HyperswitchDisputes(
                 service.commands, directory, settings.dispute_policy, service.psp
             ).handlers(),
@@ -136,6 +142,22 @@ def _inbox_loop(service: Service, own_account: str | None) -> InboxLoop:
         parked_deadline=settings.parked_deadline,
         lease=settings.lease,
     )
+
+
+def _split_money(
+    service: Service, directory: PostgresDirectory, inner: Mapping[str, EventHandler]
+) -> Mapping[str, EventHandler]:
+    """Let split payments and refunds be read at Stripe before they are recorded."""
+    orders = CommandHandler(PostgresEventLog(service.store), service.clock)
+    return SplitMoney(
+        inner,
+        SplitMoneyCommands(orders),
+        orders,
+        directory,
+        service.gateway,
+        service.clock,
+        service.ledger_id,
+    ).handlers()
 
 
 def _stripe_handlers(

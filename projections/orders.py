@@ -119,6 +119,8 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         ):
             # `refunded` is the sum of refunds to the buyer; disputes have rows of their own
             return row
+        case order_facts.TransferMadeByCharge() | order_facts.ReversalMadeByRefund():
+            return row  # the seller's transfer shows it
         case order_facts.SetAsideDecided() | order_facts.SetAsideEnded():
             return row
         case PaymentDoubted() | order_facts.PaymentNotCounted():

@@ -156,6 +156,7 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             | facts.ReversalQueued()
             | facts.ReversalReduced()
             | facts.ReversalContested()
+            | facts.ReversalAttributed()
         ):
             return row
         case facts.Created() | facts.Imported():

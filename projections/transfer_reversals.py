@@ -120,6 +120,11 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             }
         case facts.ReversalReduced():
             return _update(reversals, fact, fact.reversal_id, amount=fact.amount)
+        case facts.ReversalAttributed():
+            row = reversals.rows[fact.reversal_id]._replace(
+                refund_id=fact.refund_id, reason=Reason.REFUND.value, updated_at=fact.timestamp
+            )
+            return {fact.reversal_id: row}
         case facts.ReversalWithdrawn():
             return _update(reversals, fact, fact.reversal_id, status=ReversalStatus.WITHDRAWN.value)
         case facts.PartiallyReversed() | facts.Reversed():

@@ -99,7 +99,9 @@ class Databases:
         role can neither switch all triggers off, nor end the sessions of a superuser."""
         self._server, self._superuser = server, superuser
         self._run = f"ledger_test_{secrets.token_hex(4)}"
-        self._template = f"ledger_template_{_fingerprint(migration_files.read_migrations())}"
+        owner = urlsplit(server).username or ""  # only the owner of a template may copy it
+        fingerprint = _fingerprint(migration_files.read_migrations(), owner)
+        self._template = f"ledger_template_{fingerprint}"
         name = f"{self._run}/{self._template}"
         self._admin = psycopg.connect(server, autocommit=True, application_name=name)
         self._dropper = psycopg.connect(superuser or server, autocommit=True)
@@ -211,9 +213,9 @@ class Databases:
         )
 
 
-def _fingerprint(migrations: list[migration_files.Migration]) -> str:
+def _fingerprint(migrations: list[migration_files.Migration], owner: str) -> str:
     return hashlib.sha256(
-        "".join(f"{m.label} {m.sha256}\n" for m in migrations).encode()
+        "".join([owner, *(f"{m.label} {m.sha256}\n" for m in migrations)]).encode()
     ).hexdigest()[:12]
 
 

@@ -91,7 +91,6 @@ def decide_refund(decision: Decision, uow: UnitOfWork, now: datetime) -> bool:
     default = counted_by_default(order, refund.key, refund.amount, refund.currency, allocation)
     amount = default if decision.amount is None else decision.amount
     decide(order, refund.key, decision.allocation, amount, (decision.actor, decision.reason), now)
-    order.release_refund(refund.key, now)
     if decision.allocation is not None:
         order.allocate_refund(refund.key, refund.amount, refund.currency, None, now)
         uow.add(recover_shares(order, uow.transfers(), refund.key, now))

@@ -112,10 +112,13 @@ def record_dispute(
     for status in report.reported:
         news = dispute.report(status, report.source, now) or news
     known = len(order.pending_events)
-    if dispute.decided_amount is not None and not dispute.reinstated:
-        return news  # a person decided how much of the order it takes
+    decided = dispute.undecided or dispute.decided_amount is not None
+    if decided and not dispute.reinstated:
+        return news  # a person decides, or has decided, how much of the order it takes
     if dispute.takes(policy):
-        count_dispute(order, dispute.dispute_id, dispute.amount, dispute.currency, now)
+        count_dispute(
+            order, dispute.dispute_id, dispute.amount, dispute.currency, now, report.payment
+        )
     else:
         revoke_dispute(order, dispute.dispute_id, now)
         end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)
@@ -128,7 +131,11 @@ def record_part(
     report: DisputeReport, still_withdrawn: Mapping[str, int], uow: UnitOfWork, now: datetime
 ) -> bool:
     """Record that only a part of a dispute's money came back; return whether a person has to
-    decide. Raises UnknownId, NotTheAuthority, OtherPayment."""
+    decide.
+
+    The order stays as it is until then. Raises UnknownId, NotTheAuthority, OtherPayment, and
+    Contradiction as `record_dispute`.
+    """
     order = uow.order(report.order_id)
     if authority_of(order) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
@@ -137,6 +144,9 @@ def record_part(
         require_payment_of(order, report.payment)
         dispute = _opened(report, now)
         uow.add([dispute])
+    for status in report.reported:
+        if status is not DisputeStatus.REINSTATED:
+            dispute.report(status, report.source, now)
     return dispute.report_part(still_withdrawn, report.source, now)
 
 

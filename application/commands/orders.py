@@ -23,7 +23,7 @@ from domain.order.collected import (
 )
 from domain.order.recovery import doubt, pay_sellers, recover_shares, require_fit
 from domain.order.state import Share, UncountedPayment
-from domain.order.surplus import revoke_surplus_refunds
+from domain.order.surplus import revoke_surplus
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import ConnectorPayment, PaymentAtPsp, name_at_psp
 from domain.provider_call.request_body import PaymentBody
@@ -79,8 +79,9 @@ class OrderCommands:
         the same payment back.
 
         The intent is stored before the call. A payment that the answer shows as succeeded is
-        recorded, in case its webhook is late or lost. Raises UnknownId, Refused, PspRefused,
-        ContentDiffers, and PspSilent when the payment may or may not exist: repeat the command.
+        recorded, in case its webhook is late or lost; one that is split waits for its report.
+        Raises UnknownId, Refused, PspRefused, ContentDiffers, and PspSilent when the payment may or
+        may not exist: repeat the command.
         """
         answer = await psp.create_payment(order_id, await self._request_payment(order_id))
         match answer:
@@ -91,7 +92,7 @@ class OrderCommands:
                 )
             case NotExecuted() | Unknown():
                 raise PspSilent(f"the payment of order {order_id!r}", answer.message)
-        if answer.status == "succeeded":
+        if answer.status == "succeeded" and answer.split is None:
             received = answer.amount if answer.amount_received is None else answer.amount_received
             await self.record_payment(
                 order_id,
@@ -146,12 +147,12 @@ class OrderCommands:
                 received,
                 imported=bool(imported),
             )
-            surplus = revoke_surplus_refunds(order, now)
+            surplus = revoke_surplus(order, now)
             if news:
                 uow.add(pay_sellers(order, now, imported))
                 return news
-            for refund_id in surplus:
-                uow.add(recover_shares(order, uow.transfers(), refund_id, now))
+            for cause_id in surplus:
+                uow.add(recover_shares(order, uow.transfers(), cause_id, now))
             if received is not None and learn_collected(order, received, source, now):
                 _divide_again(uow, order, now)
             return news

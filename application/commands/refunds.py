@@ -227,6 +227,8 @@ def record_refund_at_psp(
     so no earlier report outweighs it: the refund must not have changed since the question."""
     report = report_of(seen, refund.order_id, source)
     match seen.status:
+        case "succeeded" if seen.reverts_transfer:
+            return False  # its report is handled with a read of the reversal that it has made
         case "succeeded":
             succeed_refund(report, uow, now, asked=refund.version)
         case "failed":

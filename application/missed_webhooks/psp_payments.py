@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from application.missed_webhooks.ports import PolledEvent, PolledInbox, Span, UnpaidOrders
 from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
+from application.split_members import shown_split
 from domain.provider_call.outcome import NotExecuted, Rejected, Unknown
 from domain.provider_call.payment_status import POLLED
 from domain.provider_call.psp_objects import PaymentAtPsp
@@ -112,6 +113,7 @@ def _event(payment: PaymentAtPsp) -> PolledEvent:
         "connector": payment.connector,
         "connector_transaction_id": payment.connector_transaction_id,
         "metadata": {"order_id": payment.order_id} if payment.order_id else None,
+        "split_payments": shown_split(payment.split),
     }
     content = {"type": "payment_details", "object": shown}
     body = {"event_id": event_id, "event_type": event_type, "content": content}

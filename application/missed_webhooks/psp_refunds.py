@@ -27,6 +27,7 @@ from application.missed_webhooks.ports import (
     Span,
 )
 from application.missed_webhooks.psp_reader import AGES, PspReader, is_old_enough
+from application.split_members import STRIPE_REFUND
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import RefundAtPsp
 
@@ -168,6 +169,7 @@ def _event(refund: RefundAtPsp, known: KnownRefund | None) -> PolledEvent:
         "error_code": refund.error_code,
         "error_message": refund.error_message,
         "metadata": {"order_id": refund.order_id} if refund.order_id else None,
+        "split_refunds": {STRIPE_REFUND: {"revert_transfer": refund.reverts_transfer}},
         "updated_at": changed_at,
     }
     content = {"type": "refund_details", "object": shown}

@@ -106,11 +106,17 @@ class TransferProcess(StripeProcess):
                 seen
                 for destination in (transfer.destination, *transfer.former_destinations)
                 for seen in await self.gateway.find_by_our_id(str(transfer.id), destination, since)
-                if not seen.is_foreign(self.ledger_id)
+                if step.restored or not self._foreign(transfer, seen)
             ]
             return TransfersFound(ours, await self._similar(transfer) if not ours else ())
         except LookUpFailed as unread:
             return unread
+
+    def _foreign(self, transfer: SellerTransfer, seen: TransferAtStripe) -> bool:
+        """Return whether another ledger made it. A key that this transfer was sent under names the
+        ledger too, in case a restore has lost the binding."""
+        sent_under = (transfer.operation.epoch_key if transfer.operation else None) or ""
+        return seen.is_foreign(self.ledger_id) and not sent_under.endswith(seen.ledger_id or "")
 
     async def _similar(self, transfer: SellerTransfer) -> Sequence[TransferAtStripe]:
         if not transfer.imported:

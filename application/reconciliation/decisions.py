@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.command_handler import CommandHandler
 from application.reconciliation.comparison import GRACE, differences, lacks_only_the_id
-from application.unit_of_work import UnitOfWork, recover_again
+from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import CallInFlight, NotAdoptable, UnknownId
 from domain.finding import DecidedBy, Difference, DifferenceKind, Finding
 from domain.identity import finding_stream
@@ -33,6 +33,8 @@ class ReconciliationCommands:
                 self._handler.load_transfer_with_order, transfer_id, finding_stream(finding_id)
             ),
             lambda uow, now: adopt(uow, transfer_id, seen, finding_id, by, now),
+            # webhooks about reversals that could not be attributed before (`subject_of_transfer`)
+            CommitExtras(released=[f"transfer:{transfer_id}"]),
         )
 
     async def ignore(self, difference: Difference, by: DecidedBy) -> bool:

@@ -57,6 +57,11 @@ TABLE: Sequence[Rule] = (
     Rule(HYPERSWITCH, "refund_*", Sender.PSP, Compared.PAYMENT),
     Rule(HYPERSWITCH, "dispute_*", Sender.PSP, Compared.PAYMENT),
     Rule(HYPERSWITCH, "surcharge_*", Sender.PSP, Compared.PAYMENT),
+    # of no concern, unless such an event shows a payment of which a part moved
+    Rule(HYPERSWITCH, "action_required", Sender.PSP, Compared.PAYMENT),
+    Rule(HYPERSWITCH, "mandate_*", Sender.PSP, Compared.NOTHING),
+    Rule(HYPERSWITCH, "payout_*", Sender.PSP, Compared.NOTHING),
+    Rule(HYPERSWITCH, "invoice_*", Sender.PSP, Compared.NOTHING),
     Rule(STRIPE, "refund.*", Sender.PLATFORM, Compared.PAYMENT),
     Rule(STRIPE, "charge.*", Sender.PLATFORM, Compared.PAYMENT),
     Rule(STRIPE, "payment_intent.*", Sender.PLATFORM, Compared.PAYMENT),

@@ -49,6 +49,7 @@ class WebhookAlarm(StrEnum):
     """A refund at Stripe of an order that the PSP refunds, and the PSP reports no such refund."""
     DISPUTE_REINSTATED_IN_PART = "dispute_reinstated_in_part"
     REVERSED_AT_STRIPE = "reversed_at_stripe"
+    SPLIT_MONEY = "split_money"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,9 +170,10 @@ class InboxLoop(Loop):
                 assert_never(result)
 
     async def _clear_alarms(self, event: ClaimedEvent) -> None:
-        """Clear the event's alarms. Only an event that was parked, or is overdue, can have any."""
+        """Clear the event's alarms. Only an event that was parked, is overdue, or is in its last
+        attempt, can have any."""
         about = f"{event.provider}:{event.event_id}"
-        if event.subject is not None:
+        if event.subject is not None or event.attempts + 1 >= MAX_ATTEMPTS:
             await self._alarms.clear_all(about)
         elif self._overdue(event):
             await self._alarms.clear(WebhookAlarm.PARKED_TOO_LONG, about)

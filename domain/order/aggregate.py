@@ -219,16 +219,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             else self.objection_to_decision(decided, refund_id)
         )
         if why is not None:
-            if refund_id not in self.set_aside:
-                fact = RefundSetAside(
-                    **self.next(now),
-                    refund_id=refund_id,
-                    amount=amount,
-                    currency=currency,
-                    why=why,
-                    order_id=self.order_id,
-                )
-                self.record(fact)
+            self._set_refund_aside(refund_id, amount, currency, why, now)
             return why
         if decided is not None:
             amount, explicit = decided.amount, decided.allocation
@@ -248,6 +239,21 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             )
         )
         return None
+
+    def _set_refund_aside(
+        self, refund_id: str, amount: int, currency: str, why: str, now: datetime
+    ) -> None:
+        if refund_id not in self.set_aside:
+            self.record(
+                RefundSetAside(
+                    **self.next(now),
+                    refund_id=refund_id,
+                    amount=amount,
+                    currency=currency,
+                    why=why,
+                    order_id=self.order_id,
+                )
+            )
 
     def revoke_refund(self, refund_id: str, now: datetime) -> bool:
         """Revoke an effective refund that failed after all. Returns whether the refund was

@@ -1,6 +1,7 @@
 """Disputes of an order: counted under the same cap, and divided among the sellers in the same way,
 as refunds."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from domain.errors import Refused
@@ -11,11 +12,17 @@ from domain.order.state import CountedDispute, SetAsideDecision
 
 
 def count_dispute(
-    order: Order, dispute_id: str, amount: int, currency: str, now: datetime
+    order: Order,
+    dispute_id: str,
+    amount: int,
+    currency: str,
+    now: datetime,
+    payment: Mapping[str, str] | None = None,
 ) -> str | None:
     """Divide a dispute among the sellers, or set it aside. Returns why it was set aside.
 
-    Does nothing if the dispute is counted already.
+    Does nothing if the dispute is counted already. `payment`: the names of the disputed payment, in
+    case the order's own payment becomes known only later.
     """
     known = order.disputes.get(dispute_id)
     if known is not None and known.effective:
@@ -36,6 +43,7 @@ def count_dispute(
             amount=amount,
             counted=order.portions(order.refunds, disputes)[-1].amount,
             targets=order.targets_for(order.refunds, disputes),
+            payment=dict(payment) if payment else None,
         )
     )
     return None

@@ -10,6 +10,7 @@ from domain.identity import dispute_cause
 from domain.order.state import (
     AllocatedRefund,
     CountedDispute,
+    MadeTransfer,
     OrderState,
     SetAsideDecision,
     Share,
@@ -348,11 +349,15 @@ class DisputeCounted(Fact):
     targets: dict[str, int]
     explicit: dict[str, int] | None = None
     """Amount per seller, if a person has decided it."""
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, by kind, if the report gave any."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         aggregate.disputes.pop(self.dispute_id, None)
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, True, self.explicit)
+        aggregate.disputes[self.dispute_id] = CountedDispute(
+            self.amount, True, self.explicit, self.payment
+        )
 
 
 class DisputeRevoked(Fact):
@@ -423,6 +428,7 @@ class SetAsideDecided(Fact):
     def apply(self, aggregate: OrderState) -> None:
         aggregate.decided[self.cause_id] = SetAsideDecision(self.amount, self.explicit)
         aggregate.set_aside.pop(self.cause_id, None)
+        aggregate.reserved.pop(self.cause_id, None)
 
 
 class SetAsideEnded(Fact):
@@ -468,8 +474,41 @@ class PaymentDoubted(Fact):
         aggregate.doubted_as.add(self.status)
 
 
+class TransferMadeByCharge(Fact):
+    """The payment is split at the PSP (a destination charge): it has made the transfer to this
+    seller at Stripe, so the ledger sends none."""
+
+    TOPIC = "ledger.order.transfer_made_by_charge"
+    seller_id: str
+    stripe_transfer_id: str
+    amount: int
+    source: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        made = MadeTransfer(self.stripe_transfer_id, self.amount)
+        aggregate.made_by_charge[self.seller_id] = made
+
+
+class ReversalMadeByRefund(Fact):
+    """The refund is split at the PSP (`revert_transfer`): it has reversed this seller's part at
+    Stripe, so the ledger reverses nothing."""
+
+    TOPIC = "ledger.order.reversal_made_by_refund"
+    refund_id: str
+    seller_id: str
+    stripe_reversal_id: str
+    amount: int
+    source: str
+
+    def apply(self, aggregate: OrderState) -> None:
+        made = aggregate.reversed_by_refund.setdefault(self.refund_id, {})
+        made[self.seller_id] = self.stripe_reversal_id
+
+
 AnyOrderFact = (
     Registered
+    | TransferMadeByCharge
+    | ReversalMadeByRefund
     | PaymentRequested
     | Paid
     | PaymentDoubted

@@ -14,6 +14,7 @@ from domain.errors import ImportDiffers
 from domain.identity import SALE, compensation, transfer_stream
 from domain.order.aggregate import Order
 from domain.order.facts import PaymentDoubted
+from domain.order.split import adopt_made_transfers, attribute_made_reversal
 from domain.refund.state import Part
 from domain.seller_transfer import resolutions
 from domain.seller_transfer.aggregate import SellerTransfer
@@ -32,6 +33,7 @@ def pay_sellers(
     """
     require_fit(order, imported)
     transfers = list(imported) or [_sale(order, seller_id, now) for seller_id in order.shares]
+    adopt_made_transfers(order, transfers, now)
     parts: dict[str, dict[str, int]] = {}
     for cause_id, part in order.parts_by_cause().items():
         parts[cause_id] = part
@@ -157,6 +159,7 @@ def recover_shares(
         due = _due(target, parts, of_one)
         if cause_id in order.causes:
             due -= resolutions.reinstate(of_one, cause_id, due, now)
+        due -= attribute_made_reversal(order, of_one, cause_id, due, now)
         for transfer, amount in debits(of_one, due):
             transfer.take_back(cause_id, amount, now)
         if due < 0:

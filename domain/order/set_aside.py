@@ -95,7 +95,7 @@ def counted_by_default(
         for seller, part in allocation.items()
         if seller in order.shares and order.share_currency(seller) == order.currency
     )
-    return min(amount if currency == order.currency else summed, order.amount - others)
+    return min(amount if currency == order.currency else summed, order.collected - others)
 
 
 def _remaining(order: Order, but: str) -> list[str]:

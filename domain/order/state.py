@@ -44,6 +44,8 @@ class CountedDispute(NamedTuple):
     effective: bool
     explicit: dict[str, int] | None = None
     """Amount per seller, if a person has decided it."""
+    payment: dict[str, str] | None = None
+    """Names of the disputed payment, as the report gave them."""
 
 
 class SetAsideDecision(NamedTuple):
@@ -62,6 +64,13 @@ class UncountedPayment(NamedTuple):
     status: str
     amount_received: int | None
     currency: str
+
+
+class MadeTransfer(NamedTuple):
+    """A transfer that the buyer's payment has made at Stripe (a destination charge)."""
+
+    stripe_transfer_id: str
+    amount: int
 
 
 class OrderState(Stream):
@@ -106,6 +115,10 @@ class OrderState(Stream):
         """Refunds that the PSP was asked for and has not decided."""
         self.payment_body: PaymentBody | None = None
         self.compensations: list[UUID] = []
+        self.made_by_charge: dict[str, MadeTransfer] = {}
+        """Transfers that the payment itself has made, by seller."""
+        self.reversed_by_refund: dict[str, dict[str, str]] = {}
+        """Reversals at Stripe that a refund itself has made: Stripe's id by seller, by refund."""
         self.unverified = False
         """See `SellerTransfer.unverified`."""
         self.moved: dict[str, str] = {}
@@ -270,11 +283,12 @@ class OrderState(Stream):
         dispute_id = cause_id.removeprefix(DISPUTE)
         refunds = {name: refund for name, refund in self.refunds.items() if name != cause_id}
         disputes = {name: one for name, one in self.disputes.items() if name != dispute_id}
-        left = self.amount - sum(refund.amount for refund in refunds.values() if refund.effective)
+        effective = sum(refund.amount for refund in refunds.values() if refund.effective)
+        left = self.collected - effective
         if not 0 <= decided.amount <= left:
             return f"it counts as {decided.amount}, but {left} of the order is not refunded yet"
         taken = self.targets_for(refunds, disputes if dispute_id != cause_id else {})
-        return self._objection_to(decided.allocation or {}, self.amount, taken)
+        return self._objection_to(decided.allocation or {}, self.collected, taken)
 
     def _objection_to(
         self, explicit: Mapping[str, int], amount: int, taken: Mapping[str, int]

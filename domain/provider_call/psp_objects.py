@@ -35,6 +35,18 @@ class ConnectorPayment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class SplitPayment:
+    """The split of a payment at the PSP, which Stripe carries out with the charge."""
+
+    charge_type: str
+    """`destination` (the charge makes the transfer to the seller), `direct` (the charge is on the
+    seller's account), or a type that the ledger does not know."""
+    account: str | None = None
+    """The seller's account."""
+    charge_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentAtPsp:
     """A payment as the PSP shows it."""
 
@@ -53,6 +65,7 @@ class PaymentAtPsp:
     error_message: str | None = None
     updated_at: datetime | None = field(default=None, compare=False)
     """When its status last changed; None if the PSP does not show it."""
+    split: SplitPayment | None = None
     client_secret: str | None = field(default=None, repr=False)
     """Secret with which the buyer's browser confirms the payment; must not be shown to anyone
     else."""
@@ -74,6 +87,8 @@ class RefundAtPsp:
     error_message: str | None = None
     updated_at: datetime | None = field(default=None, compare=False)
     """When its status last changed; None if the PSP does not show it."""
+    reverts_transfer: bool = False
+    """True if the refund itself reverses the transfer that its payment has made."""
 
 
 def name_at_psp(our_id: str) -> str:

@@ -27,6 +27,8 @@ class LookUp(NamedTuple):
     since: datetime
     attempt: int = 0
     """Number of calls begun when the look-up began."""
+    restored: bool = False
+    """True after a restore, which may have lost the identity of the ledger."""
 
 
 class Rest(NamedTuple):

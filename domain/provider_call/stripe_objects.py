@@ -74,6 +74,8 @@ class TransferAtStripe(NamedTuple):
     reversals: tuple[ReversalAtStripe, ...] = ()
     ledger_id: str | None = None
     """Identity of the database that made it, in its metadata; older transfers carry none."""
+    source_transaction: str | None = None
+    """Charge that funds it, or that has made it."""
 
     def is_foreign(self, ledger_id: str | None) -> bool:
         """Return whether another ledger made it, which may use the same ids."""

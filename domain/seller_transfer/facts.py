@@ -19,6 +19,7 @@ from domain.seller_transfer.resolution_facts import ResolutionLapsed as Resoluti
 from domain.seller_transfer.resolution_facts import ResolutionReinstated as ResolutionReinstated
 from domain.seller_transfer.reversal import ReversalStatus
 from domain.seller_transfer.reversal_facts import PartiallyReversed as PartiallyReversed
+from domain.seller_transfer.reversal_facts import ReversalAttributed as ReversalAttributed
 from domain.seller_transfer.reversal_facts import ReversalContested as ReversalContested
 from domain.seller_transfer.reversal_facts import ReversalQueued as ReversalQueued
 from domain.seller_transfer.reversal_facts import ReversalReduced as ReversalReduced
@@ -395,6 +396,7 @@ AnyTransferFact = (
     | ReversalReduced
     | ReversalWithdrawn
     | ReversalContested
+    | ReversalAttributed
     | PartiallyReversed
     | Reversed
     | PermanentlyFailed

@@ -58,6 +58,9 @@ class Reversal(NamedTuple):
     """Part of a resolved reversal whose cause disappeared later: it counts as taken no more, and is
     not paid back."""
 
+    attributed: bool = False
+    """True if a refund itself has made it at Stripe: `amount` is the part that it stands for."""
+
     @property
     def live(self) -> bool:
         """Return whether it will take money, or could."""
@@ -82,6 +85,8 @@ class Reversal(NamedTuple):
             or self.state == ReversalStatus.WITHDRAWN
         ):
             return 0
+        if self.attributed:
+            return self.amount
         return (
             min(self.amount, self.settled)
             if self.state == ReversalStatus.REVERSED

@@ -149,6 +149,25 @@ class ReversalSettled(TransferFact):
             transfer.operation, transfer.next_retry_at = None, None
 
 
+class ReversalAttributed(TransferFact):
+    """A reversal that was recorded as external was made by this refund itself, and counts for
+    it."""
+
+    TOPIC = "ledger.seller_transfer.reversal_attributed"
+    reversal_id: str
+    refund_id: str
+    amount: int
+    """The refund's part, for which the reversal stands; Stripe may have rounded differently."""
+
+    def change(self, transfer: TransferState) -> None:
+        transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(
+            refund_id=self.refund_id,
+            reason=Reason.REFUND.value,
+            amount=self.amount,
+            attributed=True,
+        )
+
+
 class PartiallyReversed(ReversalSettled):
     """A part of the transfer is reversed."""
 

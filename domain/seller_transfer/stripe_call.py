@@ -62,7 +62,7 @@ def begin(
     # its order is here.
     began = transfer.begun_at
     since = min(began, look_first.lost_since) if look_first is not None else began
-    return LookUp(operation.what, since, operation.attempt)
+    return LookUp(operation.what, since, operation.attempt, restored=look_first is not None)
 
 
 def _send(

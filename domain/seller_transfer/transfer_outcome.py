@@ -103,7 +103,9 @@ def _record_rejection(
     elif outcome.lacks_funds and now - since >= policy.funds_deadline:
         _give_up_unpaid(transfer, FailureReason.FUNDS_DEADLINE, outcome, now)
     elif outcome.lacks_funds:
-        at = now + policy.funds_interval
+        # the charge became known while this call was under way: the next key names it
+        sourced_next = transfer.source_transaction is not None and transfer.source_now is None
+        at = now if sourced_next else now + policy.funds_interval
         _fail(
             transfer, FailureReason.AWAITING_FUNDS, outcome, count, at, now, WaitingFor.FUNDS, since
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import orjson
 
 from application.foreign_members import texts
+from application.split_members import reverts_transfer, split_payment
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
 from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
 from infrastructure.redaction import EXCERPT, clean, storable
@@ -71,6 +72,7 @@ def payment_at_psp(resource: Json) -> PaymentAtPsp:
         error_code=_text(resource, "error_code"),
         error_message=_text(resource, "error_message"),
         updated_at=_instant(resource, "updated"),
+        split=split_payment(resource),
         client_secret=_secret(resource, "client_secret"),
     )
 
@@ -87,6 +89,7 @@ def refund_at_psp(resource: Json) -> RefundAtPsp:
         error_code=_text(resource, "error_code"),
         error_message=_text(resource, "error_message"),
         updated_at=_instant(resource, "updated_at"),
+        reverts_transfer=reverts_transfer(resource),
     )
 
 

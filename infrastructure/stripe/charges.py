@@ -6,6 +6,7 @@ Stripe then checks the transfer itself.
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from domain.currency import whole_from_stripe
 from domain.provider_call.outcome import Failure, LookUpFailed, NotExecuted, Rejected, Unknown
 from domain.provider_call.stripe_objects import ChargeAtStripe
 from infrastructure.redaction import clean
@@ -15,8 +16,8 @@ PAYMENT_INTENT = "pi_"
 LINE = "balance_transaction"
 
 Resource = Mapping[str, object]
-Get = Callable[[str, str], Awaitable[Resource | Failure]]
-"""Reads the object at a path of Stripe's API, with a linked object expanded."""
+Get = Callable[[str, str | None], Awaitable[Resource | Failure]]
+"""Reads the object at a path of Stripe's API, with a linked object expanded, or none."""
 
 
 async def charge_of(payment: str, get: Get) -> ChargeAtStripe | Failure | None:
@@ -29,49 +30,54 @@ async def charge_of(payment: str, get: Get) -> ChargeAtStripe | Failure | None:
 
 async def _charge_of(payment: str, get: Get) -> ChargeAtStripe | Failure | None:
     if not payment.startswith(PAYMENT_INTENT):
-        return await _with_line(await get(f"/v1/charges/{payment}", LINE), get)
+        return await _with_line(await get(f"/v1/charges/{payment}", LINE), {}, get)
     intent = await get(f"/v1/payment_intents/{payment}", f"latest_charge.{LINE}")
     if isinstance(intent, Rejected | NotExecuted | Unknown):
         return intent
     latest = intent.get("latest_charge")
     if isinstance(latest, Mapping):
-        return await _with_line(latest, get)
+        return await _with_line(latest, intent, get)
     if not isinstance(latest, str) or not latest:
         return None
     charge = await get(f"/v1/charges/{latest}", LINE)
-    if isinstance(charge, Rejected):
-        return ChargeAtStripe(latest, *_money(intent, "amount_received"), "succeeded")
-    return await _with_line(charge, get)
+    return await _with_line({"id": latest} if isinstance(charge, Rejected) else charge, intent, get)
 
 
-async def _with_line(charge: Resource | Failure, get: Get) -> ChargeAtStripe | Failure:
+async def _with_line(
+    charge: Resource | Failure, intent: Resource, get: Get
+) -> ChargeAtStripe | Failure:
     """Return the charge with the amount and currency of its balance transaction, as far as Stripe
-    shows them."""
+    shows them. Its own amount and currency may only be those of its PaymentIntent."""
     if isinstance(charge, Rejected | NotExecuted | Unknown):
         return charge
     line = charge.get(LINE)
     if isinstance(line, str) and line:
-        read = await get(f"/v1/balance_transactions/{line}", "source")
+        read = await get(f"/v1/balance_transactions/{line}", None)
         if isinstance(read, NotExecuted | Unknown):
             return read
         line = None if isinstance(read, Rejected) else read
-    status = charge.get("status")
+    money = _money(charge) or _money(intent)
+    if money is None:
+        raise LookUpFailed("Stripe shows a charge without amount or currency.")
+    status, settled = charge.get("status"), _money(line)
     seen = ChargeAtStripe(
-        field(charge, "id", str),
-        *_money(charge, "amount_captured"),
+        clean(field(charge, "id", str)),
+        *money,
         clean(status) if isinstance(status, str) else "succeeded",
     )
-    if not isinstance(line, Mapping):
+    if settled is None:
         return seen
-    return seen._replace(
-        settled_amount=field(line, "amount", int),
-        settled_currency=clean(field(line, "currency", str)).upper(),
-    )
+    return seen._replace(settled_amount=settled[0], settled_currency=settled[1])
 
 
-def _money(resource: Resource, taken: str) -> tuple[int, str]:
-    """Return the amount that was taken, or, before that, the whole amount, and the currency."""
-    amount = resource.get(taken)
-    if not isinstance(amount, int) or isinstance(amount, bool) or amount <= 0:
-        amount = field(resource, "amount", int)
-    return amount, clean(field(resource, "currency", str)).upper()
+def _money(resource: object) -> tuple[int, str] | None:
+    """Return the amount that was taken, or, before that, the whole amount, as the ledger counts it,
+    and the currency; None if Stripe does not show them."""
+    if not isinstance(resource, Mapping) or not isinstance(resource.get("currency"), str):
+        return None
+    shown = (resource.get(name) for name in ("amount_captured", "amount_received", "amount"))
+    amounts = [amount for amount in shown if type(amount) is int and amount > 0]
+    if not amounts:
+        return None
+    currency = clean(str(resource["currency"])).upper()
+    return whole_from_stripe(currency, amounts[0]), currency

@@ -309,8 +309,9 @@ class StripeGateway:
     async def charge(self, payment: str) -> ChargeAtStripe | Failure | None:
         """Return the charge of a payment (port `ChargeReader`)."""
 
-        async def get(path: str, expand: str) -> Mapping[str, object] | Failure:
-            return await ask(self._client.raw_request_async("get", path, expand=[expand]))
+        async def get(path: str, expand: str | None) -> Mapping[str, object] | Failure:
+            named = {"expand": [expand]} if expand is not None else {}
+            return await ask(self._client.raw_request_async("get", path, **named))
 
         return await charge_of(payment, get)
 

@@ -144,6 +144,7 @@ def transfer_at_stripe(
         transfer_id=our_metadata(resource, "transfer_id"),
         reversals=reversals,
         ledger_id=our_metadata(resource, "ledger_id"),
+        source_transaction=text_of(resource.get("source_transaction")) or None,
     )
 
 

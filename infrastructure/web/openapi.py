@@ -20,6 +20,7 @@ OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
     "unknown_host",
+    "newer_release",
     "unknown_query_parameter",
     "repeated_query_parameter",
     "database_unavailable",

@@ -91,6 +91,18 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"transfers held until an operator retries or resolves them: {fact.held}, "
                 f"transfers already paid: {fact.sent}."
             )
+        case order_facts.TransferMadeByCharge():
+            return (
+                f"The payment itself paid {money(fact.amount, None)} to seller {fact.seller_id!r} "
+                f"as {fact.stripe_transfer_id!r}, as {fact.source!r} reports; the ledger sends no "
+                "transfer to this seller."
+            )
+        case order_facts.ReversalMadeByRefund():
+            return (
+                f"Refund {fact.refund_id!r} itself reversed {money(fact.amount, None)} of seller "
+                f"{fact.seller_id!r} as {fact.stripe_reversal_id!r}; the ledger reverses nothing "
+                "for it."
+            )
         case order_facts.PaymentNamed():
             return (
                 f"The order was paid by payment {fact.payment_id!r}, as {fact.source!r} reports; "

@@ -68,6 +68,11 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return _reversal_reduced(fact, currency)
         case facts.ReversalWithdrawn():
             return _withdrawn(fact, currency)
+        case facts.ReversalAttributed():
+            return (
+                f"Reversal {fact.reversal_id!r} was made by {cause(fact.refund_id)} itself and "
+                f"stands for its part of {money(fact.amount, currency)}; nothing is sent."
+            )
         case facts.ReversalContested():
             return _contested(fact)
         case facts.PartiallyReversed() | facts.Reversed():

@@ -1,7 +1,7 @@
 """Sales on a platform without money: the charge of each payment funds its transfers, and a ledger
 that is killed between two steps is replaced by the next one.
 
-The bigger run of the last test: `FUNDED_ORDERS=1000 python -m pytest -n0 -s
+The bigger run of the last test: `FUNDED_ORDERS=1000 python -m pytest -n0 -s --timeout=1500
 tests/chaos/test_kill_funding.py -k fleet`.
 """
 

@@ -18,7 +18,14 @@ from domain.order.aggregate import Order
 from domain.order.authority import authority_of, claim_authority
 from domain.order.collected import correct_collected
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
-from domain.order.facts import AnyOrderFact, PaymentNamed, PaymentNotCounted, PaymentRequested
+from domain.order.facts import (
+    AnyOrderFact,
+    PaymentNamed,
+    PaymentNotCounted,
+    PaymentRequested,
+    ReversalMadeByRefund,
+    TransferMadeByCharge,
+)
 from domain.order.recovery import doubt
 from domain.order.set_aside import decide, end_set_aside
 from domain.order.state import Share, UncountedPayment
@@ -56,6 +63,8 @@ NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 TOPICS = {
     "Registered": "ledger.order.registered",
     "Paid": "ledger.order.paid",
+    "TransferMadeByCharge": "ledger.order.transfer_made_by_charge",
+    "ReversalMadeByRefund": "ledger.order.reversal_made_by_refund",
     "PaymentNamed": "ledger.order.payment_named",
     "RefundAllocated": "ledger.order.refund_allocated",
     "RefundRevoked": "ledger.order.refund_revoked",
@@ -109,6 +118,7 @@ TOPICS = {
     "ReversalReduced": "ledger.seller_transfer.reversal_reduced",
     "ReversalWithdrawn": "ledger.seller_transfer.reversal_withdrawn",
     "ReversalContested": "ledger.seller_transfer.reversal_contested",
+    "ReversalAttributed": "ledger.seller_transfer.reversal_attributed",
     "PartiallyReversed": "ledger.seller_transfer.partially_reversed",
     "Reversed": "ledger.seller_transfer.reversed",
     "PermanentlyFailed": "ledger.seller_transfer.permanently_failed",
@@ -232,6 +242,25 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
     charge.request_read(story.order, "ops", "there is one now", story.now)
     seen = ChargeAtStripe("ch_1", 100, "EUR", "pending", 100, "EUR")
     charge.find(story.order, story.transfers, seen, story.now)
+    story.order.record(
+        TransferMadeByCharge(
+            **story.order.next(story.now),
+            seller_id="ada",
+            stripe_transfer_id="tr_9",
+            amount=50,
+            source="hyperswitch:evt_1",
+        )
+    )
+    story.order.record(
+        ReversalMadeByRefund(
+            **story.order.next(story.now),
+            refund_id="r1",
+            seller_id="ada",
+            stripe_reversal_id="trr_9",
+            amount=10,
+            source="hyperswitch:evt_2",
+        )
+    )
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)

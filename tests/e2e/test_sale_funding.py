@@ -17,8 +17,10 @@ from domain.pause import scope_of_work
 from domain.provider_call.psp_objects import ConnectorPayment
 from domain.seller_transfer.facts import CallStarted, SourceDecided
 from infrastructure.bootstrap import running
+from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.service import Service
 from infrastructure.settings import SIMULATOR_KEY, WorkSettings
+from infrastructure.simulators.hyperswitch import HyperswitchConfig, running_hyperswitch
 from infrastructure.simulators.stripe import SimulatorControl
 from projections.alarms import alarms
 from projections.registry import sentence
@@ -440,3 +442,19 @@ async def test_revoked_refund_is_compensated_from_the_balance(
     await sale.commands.refunds.failed(RefundReport("r1", "o1", 1_000, CURRENCY, "test"))
     await view.reached("o1", "reversed", "completed", "reversed", "completed")
     assert (await sources(stripe)).count(None) == 2
+
+
+async def test_answer_of_the_psp_names_the_payment(
+    sale: PspSale, stripe: SimulatorControl, view: LedgerView, psp_config: HyperswitchConfig
+) -> None:
+    """The webhook is lost, and the checkout asks for the payment again."""
+    async with (
+        running_hyperswitch(psp_config) as (_, control),
+        HyperswitchGateway("snd_1", control.url, 10) as psp,
+    ):
+        await sale.order()
+        made = await sale.commands.orders.create_payment(psp, "o1")
+        await control.settle_payment(made.payment_id, "succeeded", announce=False)
+        await sale.commands.orders.create_payment(psp, "o1")
+        await view.reached("o1", "completed", "completed")
+    assert None not in await sources(stripe)

@@ -202,6 +202,21 @@ async def test_ignored_finding_returns_when_its_amount_changes(
     assert again["id"] != duplicate["id"]
 
 
+async def test_unignored_finding_is_reported_again(
+    database_url: str, stripe: SimulatorControl
+) -> None:
+    await recorded(database_url, o1="tr_nowhere")
+    _, findings = await found(database_url, stripe)
+    assert (await found(database_url, stripe, *DECISION, *named("--ignore", findings)))[0] == 0
+    code, (told,) = await found(database_url, stripe, *DECISION, *named("--unignore", findings))
+    assert (code, told["ignored"]) == (1, None)
+    code, (told,) = await found(database_url, stripe)
+    assert (code, told["ignored"]) == (1, None)
+    unknown = await reconciled(database_url, stripe, *DECISION, "--unignore", "none")
+    assert unknown.returncode == 2
+    assert "There is no finding 'none'" in unknown.stderr
+
+
 async def test_ignored_finding_can_be_adopted(database_url: str, stripe: SimulatorControl) -> None:
     first = await paid(stripe, "o1")
     await stripe.external_reversal(first, 300)

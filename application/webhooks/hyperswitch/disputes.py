@@ -92,8 +92,8 @@ class HyperswitchDisputes:
         order_id = order_of(matches)
         if order_id is None and not matches.by_payment:
             named = await order_named_by_payment(self._psp, dispute.payment_id)
-            found = await self._directory.find_order(order_ids=[named] if named else [])
-            order_id = order_of(found)
+            if named is not None:
+                order_id = order_of(await self._directory.find_order(order_ids=[named]))
         if order_id is None:
             subject = subject_of_payment(dispute.payment_id)
             known = len(matches.by_payment)

@@ -28,7 +28,6 @@ from application.webhooks.stripe.events import (
     NAMED_TRANSFER,
     TRANSFER,
     StripeEvent,
-    TransferObject,
 )
 from application.webhooks.stripe.external_changes import ExternalChanges, NotRecorded
 from domain.errors import BadMoney
@@ -69,14 +68,15 @@ class StripeTransfers:
             return await self._thin(event, stripe_id) if stripe_id else names_no_object(event)
         # ours first: the transfers of strangers may have any shape
         named = NAMED_TRANSFER.validate_python(envelope.data.object)
-        ours = await self._ours(named.id, self._named_by(named.metadata))
+        metadata = named.metadata
+        ours = await self._ours(named.id, metadata.get("transfer_id"), metadata.get("ledger_id"))
         if ours is None:
             return Ignored(FOREIGN)
         carried = TRANSFER.validate_python(envelope.data.object)
         try:
             shown = carried.at_stripe
         except BadMoney as fraction:
-            return _fraction(event, carried, fraction)
+            return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
         early = _result_without_read(ours, shown)
         if early is not None:
             return early
@@ -89,9 +89,7 @@ class StripeTransfers:
         seen = await self._read(stripe_id)
         if isinstance(seen, Later | Parked):
             return seen
-        ours = await self._ours(
-            seen.stripe_transfer_id, None if seen.is_foreign(self._ledger_id) else seen.transfer_id
-        )
+        ours = await self._ours(seen.stripe_transfer_id, seen.transfer_id, seen.ledger_id)
         return Ignored(FOREIGN) if ours is None else await self._record(event, ours, seen)
 
     async def _record(
@@ -122,23 +120,13 @@ class StripeTransfers:
             reason = f"Stripe sent an event about it, but does not know it: {absent}"
             return Parked(f"object:{stripe_id}", reason, WebhookAlarm.UNREADABLE)
 
-    def _named_by(self, metadata: Mapping[str, str]) -> str | None:
-        """Return the transfer that the metadata names; None if another ledger wrote it."""
-        ledger_id = metadata.get("ledger_id", self._ledger_id)
-        foreign = self._ledger_id is not None and ledger_id != self._ledger_id
-        return None if foreign else metadata.get("transfer_id")
-
-    async def _ours(self, stripe_id: str | None, our_id: str | None) -> SellerTransfer | None:
+    async def _ours(
+        self, stripe_id: str | None, our_id: str | None, ledger_id: str | None
+    ) -> SellerTransfer | None:
         known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
-        transfer_id = known or _uuid(our_id)
+        foreign = None not in (ledger_id, self._ledger_id) and ledger_id != self._ledger_id
+        transfer_id = known or (None if foreign else _uuid(our_id))
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
-
-
-def _fraction(event: StoredEvent, carried: TransferObject, fraction: BadMoney) -> WebhookResult:
-    """Return the result of a transfer in fractions of the ledger's unit, which is none of ours."""
-    if _uuid(carried.metadata.get("transfer_id")) is None:
-        return Ignored(FOREIGN)
-    return Parked(f"event:{event.event_id}", str(fraction), WebhookAlarm.UNREADABLE)
 
 
 def _result_without_read(ours: SellerTransfer, shown: TransferAtStripe) -> WebhookResult | None:

@@ -17,6 +17,7 @@ from application.ports import Clock
 from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookAlarm
 from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
 from application.webhooks.stripe.events import RefundObject
+from domain.currency import whole_from_stripe
 from domain.errors import NotTheAuthority
 from domain.money import currency
 from domain.order.aggregate import Order
@@ -71,7 +72,8 @@ class UnconfirmedRefunds:
             return Ignored("the payment provider has reported the refund")
         if await self._has_failed(refund):
             return Ignored("the refund has failed at Stripe since")
-        amount = f"{refund.amount} {currency(refund.currency)} (minor units)"
+        whole = whole_from_stripe(refund.currency, refund.amount)
+        amount = f"{whole} {currency(refund.currency)} (minor units)"
         reason = (
             f"Stripe shows refund {refund.id} of {amount} for order {order_id!r}, and the payment "
             "provider, which refunds this order, has reported no such refund: nothing is taken "
@@ -100,11 +102,14 @@ class UnconfirmedRefunds:
         """
         here = [known.amount for known in order.refunds.values() if known.effective]
         here += [*order.set_aside.values(), *(asked.amount for asked in order.reserved.values())]
+        amount = whole_from_stripe(refund.currency, refund.amount)
         if refund.charge is None:
-            return refund.amount in here
+            return amount in here
         try:
             charge = await self._objects.read(f"/v1/charges/{refund.charge}")
         except (ObjectUnread, ValueError):  # not readable with our key, or no id of a charge
-            return refund.amount in here
+            return amount in here
         refunded = charge.get("amount_refunded")
-        return refunded <= sum(here) if isinstance(refunded, int) else refund.amount in here
+        if not isinstance(refunded, int):
+            return amount in here
+        return whole_from_stripe(refund.currency, refunded) <= sum(here)

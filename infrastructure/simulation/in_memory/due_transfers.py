@@ -21,7 +21,7 @@ KIND_OF = {
 
 Entry = tuple[datetime, UUID]
 Obeys = Callable[[str], bool]
-"""Returns True if work for this seller may begin."""
+"""Tells if work for this seller may begin."""
 
 
 class DueRow(Protocol):

@@ -180,6 +180,7 @@ class SimulatedPspBooks:
             updated=now,
             reason=request.reason,
             metadata=request.metadata,
+            split_refunds=request.split_refunds,
         )
         self.refunds[refund_id] = refund
         return refund

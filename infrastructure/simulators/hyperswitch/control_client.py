@@ -24,9 +24,13 @@ class HyperswitchControl(ControlClient):
         `announce`."""
         return await self._post(f"payments/{payment_id}", {"status": status, **settings})
 
-    async def make_refund(self, payment_id: str, amount: int | None = None) -> Json:
-        """Make a refund in the dashboard, under a refund_id that is not ours."""
-        return await self._post("refunds", {"payment_id": payment_id, "amount": amount})
+    async def make_refund(
+        self, payment_id: str, amount: int | None = None, **settings: Any
+    ) -> Json:
+        """Make a refund in the dashboard, under a refund_id that is not ours. Settings:
+        `split_refunds`."""
+        body = {"payment_id": payment_id, "amount": amount, **settings}
+        return await self._post("refunds", body)
 
     async def settle_refund(self, refund_id: str, status: str, **settings: Any) -> Json:
         """Set any status, also after a final one. Settings: `error_code`, `error_message`,

@@ -51,7 +51,6 @@ def refund_json(refund: PspRefundRow, config: HyperswitchConfig) -> Json:
         "connector": CONNECTOR,
         "profile_id": config.profile_id,
         "merchant_connector_id": ACCOUNT,
-        "split_refunds": None,
         "issuer_error_code": None,
         "issuer_error_message": None,
     }

@@ -25,6 +25,7 @@ class PaymentRequest(BaseModel):
     customer_id: str | None = None
     description: str | None = None
     metadata: dict[str, Any] | None = None
+    split_payments: dict[str, Any] | None = None
 
 
 class CaptureRequest(BaseModel):

@@ -26,6 +26,7 @@ class PaymentRow:
     metadata: Json | None = None
     error_code: str | None = None
     error_message: str | None = None
+    split_payments: Json | None = None
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class PspRefundRow:
     metadata: Json | None = None
     error_code: str | None = None
     error_message: str | None = None
+    split_refunds: Json | None = None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ PLENTY = 10**13
 
 
 class Manners(NamedTuple):
-    """Circumstances of a platform at Stripe, besides the rules of the API."""
+    """Manners of a platform's account at Stripe, besides its rules."""
 
     funds: int
     """Available platform balance of a currency at its first use."""

@@ -92,14 +92,18 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=LOCK_WAIT, isolation_level=None)
-        for statement in (
-            "PRAGMA locking_mode = EXCLUSIVE",
-            "PRAGMA journal_mode = WAL",
-            "PRAGMA synchronous = NORMAL",
-            SCHEMA,
-            UNIQUE,
-        ):
-            self._db.execute(statement)
+        try:
+            for statement in (
+                "PRAGMA locking_mode = EXCLUSIVE",
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = NORMAL",
+                SCHEMA,
+                UNIQUE,
+            ):
+                self._db.execute(statement)
+        except BaseException:
+            self._db.close()  # Python 3.13 warns about a connection that is only forgotten
+            raise
 
     def read(self) -> list[Record]:
         """Read all records in the order in which the rows were first written."""

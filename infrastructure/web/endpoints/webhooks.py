@@ -123,7 +123,7 @@ async def _received(
     try:
         event = await read(call)
         new = await call.service.inbox.put(provider, *event, call.service.clock.now())
-        if event.event_type == UNREADABLE_TYPE:
+        if new and event.event_type == UNREADABLE_TYPE:
             await _raise_alarm(call, provider, event)
     except Exception as error:
         problem = problem_of(error)

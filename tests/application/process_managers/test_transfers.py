@@ -1,6 +1,7 @@
 """Search at Stripe for an imported transfer: its start, and the transfers that it leaves out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -17,6 +18,7 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.simulation.in_memory.database import MemoryDatabase
 from infrastructure.simulation.in_memory.directory import MemoryDirectory
@@ -119,3 +121,22 @@ async def test_claim_of_another_kind_of_work_begins_no_call() -> None:
     step = reversing.next_step(uow, transfer.id, now, FleetState())
     assert isinstance(step, Send)
     assert step.attempt == 1
+
+
+def test_transfer_sent_under_a_key_of_a_lost_ledger_id_stays_ours(books: SimilarTransfers) -> None:
+    """A restore without the table of the binding gives the database another identity."""
+    own = SellerTransfer.create(
+        order_id="o1",
+        seller_id="anna",
+        destination=account("anna"),
+        amount=900,
+        currency="EUR",
+        now=MADE,
+    )
+    seen = TransferAtStripe("tr_1", 900, 0, "EUR", account("anna"), str(own.id))
+    theirs = seen._replace(ledger_id="ledger-1")
+    manager = replace(books.manager, ledger_id="ledger-2")
+    assert manager._foreign(own, theirs)
+    begin(own, MADE, Policy(), ledger_id="ledger-1")
+    assert not manager._foreign(own, theirs)
+    assert not manager._foreign(own, seen)

@@ -4,14 +4,12 @@ ledger."""
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 
 from application.commands import commands_on
 from application.webhooks.handler import (
     DONE,
-    Ignored,
     Parked,
     StoredEvent,
     WebhookHandler,
@@ -21,7 +19,6 @@ from application.webhooks.hyperswitch.payments_refunds import HyperswitchPayment
 from application.webhooks.stripe.event_object import StripeObjects
 from application.webhooks.stripe.events import TRANSFER
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
-from application.webhooks.stripe.transfers import StripeTransfers
 from domain.dispute import DisputePolicy
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
@@ -129,22 +126,3 @@ def test_transfer_event_shows_the_ledgers_amounts() -> None:
         }
     ).at_stripe
     assert (shown.amount, shown.amount_reversed) == (342_000, 171_000)
-
-
-@pytest.mark.parametrize(("ours", "kind"), [(None, Ignored), (str(UUID(int=1)), Parked)])
-async def test_transfer_of_a_fraction_is_never_taken_for_ours(
-    ours: str | None, kind: type[Ignored | Parked]
-) -> None:
-    shown = {
-        "id": "tr_1",
-        "amount": 150,
-        "amount_reversed": 0,
-        "currency": "ugx",
-        "destination": "acct_anna",
-        "metadata": {"transfer_id": ours} if ours else {},
-    }
-    body = json.dumps({"id": "evt_1", "type": "transfer.created", "data": {"object": shown}})
-    unread = StripeTransfers(None, None, None)  # type: ignore[arg-type]  # nothing is looked up
-    handler = WebhookHandler(stripe=unread.handlers())
-    event = StoredEvent(1, "stripe", "evt_1", "transfer.created", body.encode())
-    assert isinstance(await handler.handle(event), kind)

@@ -129,6 +129,14 @@ async def test_decision_ends_the_wait_and_returns_the_rest(disputed: Disputed) -
     assert await disputed.taken() == 0
 
 
+async def test_order_stays_as_it_is_until_the_decision(disputed: Disputed) -> None:
+    """A win does not give back the part that the bank keeps, by neither policy."""
+    part = [(-1_356, "cad"), (1_000, "cad")]
+    assert isinstance(await disputed.hears(REINSTATED, *part, status="won"), Parked)
+    assert await disputed.hears("charge.dispute.closed", *part, status="won") == DONE
+    assert await disputed.taken() == 360
+
+
 async def test_decision_that_it_takes_nothing_outlives_reports(disputed: Disputed) -> None:
     await disputed.hears(REINSTATED, (-1_356, "cad"), (1_350, "cad"))
     await disputed.commands.disputes.reduce("stripe", "dp_1", 0, "ops", "only the exchange rate")

@@ -203,6 +203,22 @@ async def test_refund_before_the_payment_is_known_is_revoked(
     assert await ledger.alarms() == ["refund_set_aside"]
 
 
+async def test_dispute_before_the_payment_is_known_is_revoked(ledger: ToldLedger) -> None:
+    await ledger.sells()
+    told = {**DISPUTE, "id": "dp_1", "payment_intent": "pi_2"}
+    assert await ledger.stripe_tells("charge.dispute.funds_withdrawn", told) == "done"
+    assert await ledger.taken() == TAKEN
+    await ledger.commands.orders.record_payment("o1", "pi_1", None, "api")
+    order = await ledger.commands.orders.order("o1")
+    sent = [
+        await ledger.commands.operator.transfer(transfer_id) for transfer_id in order.transfer_ids()
+    ]
+    assert sum(transfer.amount for transfer in sent) == SHARE
+    assert "dispute_set_aside" in await ledger.alarms()
+    assert await ledger.stripe_tells("charge.dispute.updated", told) == "parked"
+    assert "dispute_of_surplus_payment" in await ledger.alarms()
+
+
 async def test_polled_refund_of_a_surplus_payment_takes_nothing(ledger: ToldLedger) -> None:
     """The poller's event passes the same check as a webhook."""
     await ledger.sells(payment_id="pay_1")

@@ -15,7 +15,7 @@ from application.webhooks.handler import (
     WebhookHandler,
     WebhookResult,
 )
-from application.webhooks.inbox_worker import InboxLoop
+from application.webhooks.inbox_worker import MAX_ATTEMPTS, InboxLoop
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage, in_memory
 
@@ -84,6 +84,28 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     assert await storage.alarms.raised() == []
     loop.stop()
     await running
+
+
+async def test_event_handled_in_its_last_attempt_leaves_no_alarm(storage: Storage) -> None:
+    """The process ended between the alarm and the burial."""
+
+    async def handle(event: StoredEvent) -> WebhookResult:
+        return Ignored("no concern")
+
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"transfer.updated": handle}),
+        storage.alarms,
+        DatabaseClock(),
+        parked_deadline=timedelta(days=7),
+    )
+    await storage.inbox.put("stripe", "evt_1", "transfer.updated", b"{}", await storage.now())
+    for _ in range(MAX_ATTEMPTS - 1):
+        (event,) = (await storage.inbox.claim("w", 1, timedelta(seconds=9))).events
+        await storage.inbox.retry_later(event.inbox_id, await storage.now(), "odd", counted=True)
+    await storage.alarms.raise_alarm(WebhookAlarm.DEAD, "stripe:evt_1", "odd")
+    await loop.turn()
+    assert await storage.alarms.raised() == []
 
 
 async def test_parked_event_waits_longer_and_longer(storage: Storage) -> None:

@@ -221,7 +221,7 @@ def test_open_call_keeps_its_body_until_the_next_key() -> None:
     assert isinstance(again, Send)
     assert (again.key, again.body) == (first.key, first.body)
     record_failure(ada, again.attempt, NO_MONEY, sale.now, POLICY)
-    sale.now = ada.next_retry_at
+    assert ada.next_retry_at == sale.now
     sourced = begin(ada, sale.now, POLICY)
     assert isinstance(sourced, Send)
     assert "destination" in sourced.body

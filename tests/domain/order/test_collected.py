@@ -20,7 +20,8 @@ from domain.order.collected import (
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
 from domain.order.facts import Paid
 from domain.order.recovery import pay_sellers
-from domain.order.state import UncountedPayment
+from domain.order.set_aside import counted_by_default
+from domain.order.state import SetAsideDecision, UncountedPayment
 from tests.support.domain_story import START, Sale
 
 SECOND = timedelta(seconds=1)
@@ -70,6 +71,17 @@ def test_dispute_takes_up_to_the_collected_amount(sale: type[Sale]) -> None:
     story.recover_shares(dispute_cause("dp_1"))
     story.all_go_through()
     assert story.net("ada") == 0
+
+
+def test_decision_may_count_up_to_the_collected_amount(sale: type[Sale]) -> None:
+    story = paid(sale(10_000, {"ada": 9_000}, paid=False), 10_300)
+    assert story.is_refunded("r1", 10_300, currency="USD") is not None
+    whole = SetAsideDecision(10_300, {"ada": 9_000})
+    assert story.order.objection_to_decision(whole, "r1") is None
+    above = SetAsideDecision(10_301, {"ada": 9_000})
+    assert story.order.objection_to_decision(above, "r1") is not None
+    counted = counted_by_default(story.order, "r1", 10_300, "EUR", {"ada": 9_000})
+    assert counted == 10_300
 
 
 def test_payment_without_an_amount_collects_the_order(sale: type[Sale]) -> None:

@@ -525,3 +525,10 @@ def test_key_of_an_open_call_stays_as_it_was_first_used(
     fresh = begin(story.comes_due().transfer, story.now, story.policy, ledger_id="ledger-1")
     assert isinstance(fresh, Send)
     assert fresh.key.endswith(":e2:ledger-1")
+
+
+def test_look_up_after_a_restore_says_so(story: Story) -> None:
+    restored = LookFirst(begun_at=story.now, lost_since=story.now)
+    look = begin(story.transfer, story.now, story.policy, restored, ledger_id="ledger-2")
+    assert isinstance(look, LookUp)
+    assert look.restored

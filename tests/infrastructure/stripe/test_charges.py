@@ -34,7 +34,7 @@ class Books:
         self.objects = objects
         self.read: list[str] = []
 
-    async def get(self, path: str, expand: str) -> Mapping[str, object] | Failure:
+    async def get(self, path: str, expand: str | None) -> Mapping[str, object] | Failure:
         self.read.append(path.removeprefix("/v1/"))
         return self.objects.get(self.read[-1], ABSENT)
 
@@ -66,6 +66,16 @@ def _intent(latest: object) -> Json:
             {"payment_intents/pi_1": _intent("ch_1")},
             ChargeAtStripe("ch_1", 1_000, "USD", "succeeded"),
             2,
+        ),
+        (
+            {"payment_intents/pi_1": _intent({"id": "ch_1"})},
+            ChargeAtStripe("ch_1", 1_000, "USD", "succeeded"),
+            1,
+        ),
+        (
+            {"payment_intents/pi_1": _intent(CHARGE | {"balance_transaction": {"id": "txn_1"}})},
+            UNSETTLED,
+            1,
         ),
         ({"payment_intents/pi_1": _intent(None)}, None, 1),
         ({}, ABSENT, 1),
@@ -117,3 +127,14 @@ async def test_gateway_tells_an_unreadable_payment_from_silence(gateway_at: Open
         assert forbidden.why is Hindrance.FORBIDDEN
         await control.fault("error", "payment_intents.retrieve", times=1, status=503)
         assert isinstance(await gateway.charge("pi_elsewhere"), Unknown)
+
+
+async def test_charge_has_the_amounts_of_the_ledger() -> None:
+    line = LINE | {"amount": 50_050, "currency": "isk"}
+    charge = CHARGE | {
+        "amount_captured": 38_000_000,
+        "currency": "ugx",
+        "balance_transaction": line,
+    }
+    seen = await charge_of("ch_1", Books({"charges/ch_1": charge}).get)
+    assert seen == ChargeAtStripe("ch_1", 380_000, "UGX", "pending", 500, "ISK")

@@ -8,7 +8,12 @@ import pytest
 
 from domain.provider_call.outcome import LookUpFailed, Rejected, Succeeded
 from domain.provider_call.request_body import TransferBody
-from infrastructure.simulators.stripe import SimulatorControl, running_simulator
+from infrastructure.simulators.stripe import (
+    KIND,
+    SimulatorConfig,
+    SimulatorControl,
+    running_simulator,
+)
 from infrastructure.stripe.gateway import StripeGateway
 from infrastructure.stripe.response_checks import reversal_at_stripe, transfer_at_stripe
 from tests.infrastructure.stripe.conftest import OpenGateway
@@ -19,7 +24,7 @@ CASES = [("ugx", 342_000, 34_200_000), ("isk", 5_000, 500_000), ("jpy", 5_000, 5
 
 @pytest.fixture
 async def control() -> AsyncIterator[SimulatorControl]:
-    async with running_simulator() as (_, control):
+    async with running_simulator(SimulatorConfig(manners=KIND)) as (_, control):
         yield control
 
 

@@ -10,10 +10,14 @@ import httpx
 import pytest
 
 from application.commands.disputes import DisputeReport
-from application.commands.refunds import RefundReport
+from application.commands.refunds import RefundReport, RefundRequest
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.finding import DecidedBy, Difference, DifferenceKind
+from domain.identity import refund_stream
+from domain.provider_call.reasons import DeferralReason
+from domain.refund.psp_outcome import postpone
 from infrastructure.postgres.integrity.verify import verify
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.service import Service
 from tests.infrastructure.web.conftest import Shop, StripeWorker, WebhookSenders
 from tests.support.database_edits import quiet
@@ -181,6 +185,34 @@ async def test_refund_that_was_divided_has_nothing_to_decide(person: Person, pai
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_decide")
 
 
+@pytest.mark.parametrize("dismissed", [False, True])
+async def test_refund_with_a_disagreeing_answer_is_decided(
+    person: Person, shop: Shop, at_stripe: StripeWorker, dismissed: bool
+) -> None:
+    """The PSP shows the refund with another amount than was requested."""
+    await shop.order(ada=8_000)
+    await person.client.post("/v1/orders/o1/paid", json={"payment_id": "pay_1"})
+    request = RefundRequest("r1", "o1", 5_000)
+    await person.service.commands.refunds.request(request)
+    early = await person.decides("refunds/r1/decide", dismiss=True)
+    assert early.json()["code"] == "nothing_to_decide"
+    log, now = PostgresEventLog(person.service.store), person.service.clock.now()
+    uow = await log.load([refund_stream("r1")])
+    refund = uow.refund()
+    assert refund is not None
+    postpone(refund, DeferralReason.HELD, "disagrees: it shows 6000", now, now)
+    await log.append(uow)
+    assert list(await person.alarms()) == ["refund_not_understood"]
+    how = {"dismiss": True} if dismissed else {"allocation": [part("ada", 4_000)]}
+    answer = await person.decides("refunds/r1/decide", **how)
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+    assert await person.alarms() == {}
+    (transfer,) = (await person.client.get("/v1/orders/o1")).json()["transfers"]
+    assert transfer["amount"] == (8_000 if dismissed else 4_000)
+    rest = await person.service.commands.refunds.settle(RefundRequest("r2", "o1"))
+    assert rest.refund.amount == (10_000 if dismissed else 5_000)
+
+
 # --- disputes -------------------------------------------------------------------------------------
 
 
@@ -306,6 +338,24 @@ async def test_webhook_that_is_handled_now_is_not_discarded(person: Person, bury
     answer = await person.decides(f"inbox/{number}/discard")
     assert (answer.status_code, answer.json()["code"]) == (409, "refused")
     assert (await person.decides("inbox/99/discard")).status_code == 404
+
+
+async def test_discarded_unreadable_webhook_alarms_no_more(
+    person: Person, senders: WebhookSenders
+) -> None:
+    async def comes() -> None:
+        body = b"no json"
+        answer = await person.client.post(
+            "/webhooks/hyperswitch", content=body, headers=senders.hyperswitch(body)
+        )
+        assert answer.status_code == 200
+
+    await comes()
+    assert list(await person.alarms()) == ["webhook_unreadable"]
+    (row,) = await person.service.inbox.newest()
+    assert (await person.decides(f"inbox/{row.inbox_id}/discard")).status_code == 200
+    await comes()
+    assert await person.alarms() == {}
 
 
 # --- sellers and findings -------------------------------------------------------------------------
