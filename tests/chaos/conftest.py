@@ -8,10 +8,28 @@ import psycopg
 import pytest
 
 from infrastructure.postgres.connections import connect
-from tests.e2e.conftest import Processes, processes, settings, simulator, stripe, system, view
+from tests.e2e.conftest import (
+    Processes,
+    kindness,
+    processes,
+    settings,
+    simulator,
+    stripe,
+    system,
+    view,
+)
 from tests.support.ledger_view import LedgerView, eventually
 
-__all__ = ["Processes", "processes", "settings", "simulator", "stripe", "system", "view"]
+__all__ = [
+    "Processes",
+    "kindness",
+    "processes",
+    "settings",
+    "simulator",
+    "stripe",
+    "system",
+    "view",
+]
 
 WRITERS = "pg_advisory_lock(x'6c6564676572'::bigint)"
 """The lock that every append needs; its holder stops all appends."""

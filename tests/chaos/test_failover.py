@@ -17,6 +17,8 @@ from tests.support.ledger_process import LedgerClient, environment
 from tests.support.ledger_view import LedgerView
 from tests.support.postgres_server import PostgresServer, servers
 
+pytestmark = pytest.mark.usefixtures("kindness")
+
 BACK_WITHIN = 30.0
 NOTICED_WITHIN = 6.0
 """Seconds: a success counts for two, and a probe has two."""

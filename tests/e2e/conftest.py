@@ -8,9 +8,7 @@ import pytest
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import HyperswitchConfig
 from infrastructure.simulators.stripe import (
-    KIND,
     RunningSimulator,
-    SimulatorConfig,
     SimulatorControl,
     running_simulator,
 )
@@ -22,7 +20,8 @@ from tests.support.service import SystemUnderTest, quick
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[RunningSimulator]:
-    async with running_simulator(SimulatorConfig(manners=KIND)) as (simulator, _):
+    """A Stripe in live manners, on which a platform without charges has no money."""
+    async with running_simulator() as (simulator, _):
         yield simulator
 
 
@@ -30,6 +29,13 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
 async def stripe(simulator: RunningSimulator) -> AsyncIterator[SimulatorControl]:
     async with simulator.control() as control:
         yield control
+
+
+@pytest.fixture
+async def kindness(stripe: SimulatorControl) -> None:
+    """A platform that never lacks money: for payments that a test reports by hand, without a
+    charge."""
+    await stripe.change_manners("kind")
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def settings(database_url: str, stripe: SimulatorControl) -> Settings:
 
 @pytest.fixture
 async def system(
-    settings: Settings, view: LedgerView, stripe: SimulatorControl
+    settings: Settings, view: LedgerView, stripe: SimulatorControl, kindness: None
 ) -> AsyncIterator[SystemUnderTest]:
     """The ledgers are drained when the test ends, and the books must agree."""
     yield SystemUnderTest(settings, view, stripe)
@@ -83,7 +89,7 @@ class Processes:
 
 @pytest.fixture
 async def processes(
-    database_url: str, stripe: SimulatorControl, view: LedgerView
+    database_url: str, stripe: SimulatorControl, view: LedgerView, kindness: None
 ) -> AsyncIterator[Processes]:
     """The books are checked while the processes still run, with no work left."""
     async with AsyncExitStack() as stack:

@@ -22,6 +22,8 @@ from tests.support.ledger_process import environment
 from tests.support.ledger_view import LedgerView
 from tests.support.postgres_server import PostgresServer, servers
 
+pytestmark = pytest.mark.usefixtures("kindness")
+
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "deployment.md").read_text()
 OWNER, APP, READ = "ledger_owner", "ledger_app", "ledger_read"

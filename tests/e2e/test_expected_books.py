@@ -12,6 +12,8 @@ from tests.support.ledger_view import LedgerView
 from tests.support.postgres_books import disagreements
 from tests.support.service import OFF, SystemUnderTest, account
 
+pytestmark = pytest.mark.usefixtures("kindness")
+
 Damage = Callable[[SystemUnderTest], Awaitable[object]]
 
 

@@ -25,6 +25,8 @@ from tests.support.ledger_view import LedgerView
 from tests.support.postgres_books import books_agree
 from tests.support.service import CREATE, OFF, REVERSE, LedgerCaller, SystemUnderTest
 
+pytestmark = pytest.mark.usefixtures("kindness")
+
 DAY = 25 * 3_600.0
 """Seconds after which Stripe has forgotten its idempotency keys."""
 

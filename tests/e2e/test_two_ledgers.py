@@ -12,6 +12,8 @@ from tests.support.idempotency_keys import without_ledger
 from tests.support.ledger_view import LedgerView
 from tests.support.service import CREATE, REVERSE, SystemUnderTest, quick
 
+pytestmark = pytest.mark.usefixtures("kindness")
+
 
 @pytest.fixture
 async def first(database_url: str, stripe: SimulatorControl) -> AsyncIterator[SystemUnderTest]:
