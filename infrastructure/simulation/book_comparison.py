@@ -11,7 +11,7 @@ from uuid import UUID
 
 from domain.currency import from_stripe
 from domain.fact import Fact, Stream
-from domain.identity import SALE
+from domain.identity import DISPUTE, SALE
 from domain.provider_call.operation import TRANSFER
 from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.event_store import RecordedFact
@@ -270,7 +270,7 @@ def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> It
 
 def _named_twice(held: Sequence[Json]) -> Iterator[str]:
     """Find a second transfer for one (order, seller, cause) or a second reversal for one (transfer,
-    refund), by our ids."""
+    refund), by our ids. A dispute takes more when a refund before it is revoked."""
     names: list[tuple[str, ...]] = [
         ("transfer", t["metadata"]["transfer_id"]) for t in held if "transfer_id" in t["metadata"]
     ]
@@ -284,7 +284,7 @@ def _named_twice(held: Sequence[Json]) -> Iterator[str]:
         names += [
             ("refund", metadata["refund_id"], "of", theirs["id"])
             for metadata in ours
-            if "refund_id" in metadata
+            if not metadata.get("refund_id", DISPUTE).startswith(DISPUTE)
         ]
     for name, times in Counter(names).items():
         if times > 1:
