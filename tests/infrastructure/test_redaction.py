@@ -29,5 +29,5 @@ def test_ids_in_answers_are_read_as_they_are(name: str) -> None:
     paid = transfer_at_stripe({**transfer, **names})
     assert (paid.destination, paid.transfer_id) == (name, name)
     reversal = {"id": "trr_1", "object": "transfer_reversal", "amount": 1, "transfer": "tr_1"}
-    made = reversal_at_stripe({**reversal, "metadata": {"refund_id": name}}, "tr_1")
+    made = reversal_at_stripe({**reversal, "metadata": {"refund_id": name}}, "tr_1", "EUR")
     assert made.refund_id == name

@@ -18,6 +18,7 @@ from domain.provider_call.reasons import DeferralReason
 from domain.refund.psp_outcome import postpone
 from infrastructure.postgres.integrity.verify import verify
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
 from tests.infrastructure.web.conftest import Shop, StripeWorker, WebhookSenders
 from tests.support.database_edits import quiet
@@ -54,7 +55,16 @@ class Person:
 
     async def refund_fails(self, name: str, amount: int, currency: str = "EUR") -> None:
         report = RefundReport(name, "o1", amount, currency, "hyperswitch:read")
-        await self.service.commands.refunds.failed(report, asked=True)
+        await self.service.commands.refunds.failed(report, asked=await self._version(name))
+
+    async def refund_succeeds_after_all(self, name: str, amount: int) -> None:
+        report = RefundReport(name, "o1", amount, "EUR", "hyperswitch:read")
+        await self.service.commands.refunds.succeeded(report, asked=await self._version(name))
+
+    async def _version(self, name: str) -> int:
+        row = await ReadModels(self.service.pool).refund(name)
+        assert row is not None
+        return row.version
 
     async def dispute(self, currency: str, *reported: DisputeStatus) -> None:
         report = DisputeReport(
@@ -126,9 +136,7 @@ async def test_dismissed_refund_never_takes_anything(person: Person, paid: str) 
     assert await person.alarms() == {}
     await person.refund("r1", 20_000)
     await person.refund_fails("r1", 20_000)
-    await person.service.commands.refunds.succeeded(
-        RefundReport("r1", "o1", 20_000, "EUR", "hyperswitch:read"), asked=True
-    )
+    await person.refund_succeeds_after_all("r1", 20_000)
     assert (await taken(person, paid), await person.alarms()) == ([], {})
     history = (await person.client.get("/v1/orders/o1/history")).json()["data"]
     decided = next(entry for entry in history if entry["fact"] == "SetAsideDecided")
@@ -142,9 +150,7 @@ async def test_failed_refund_gives_its_decided_parts_back(
     await person.decides("refunds/r1/decide", allocation=[part("ada", 3_000)])
     await person.refund_fails("r1", 20_000)
     assert await taken(person, paid) == [("r1", 3_000, "withdrawn")]
-    await person.service.commands.refunds.succeeded(
-        RefundReport("r1", "o1", 20_000, "EUR", "hyperswitch:read"), asked=True
-    )
+    await person.refund_succeeds_after_all("r1", 20_000)
     assert (await taken(person, paid))[-1] == ("r1", 3_000, "requested"), "as decided before"
 
 
