@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "a83168e86db5c2eb87e3a7c5d20103d82f8c96d89853401c1a89eb430de1c5dc"
+EXPECTED = "5479a9adf9b217b24eb52e90e36f71bbb92e22ebf607ec0cbefdc45cdaf8ca5c"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
