@@ -24,7 +24,7 @@ from tests.support import preforked
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
-    "demo", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
+    "demo", "simulate-week", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
     "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile",
     "import",
