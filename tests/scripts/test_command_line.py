@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from application.commands.refunds import RefundRequest
 from domain.order.state import Share
 from domain.provider_call.psp_objects import ConnectorPayment
 from infrastructure.bootstrap import stored
@@ -210,15 +211,21 @@ async def test_pause_is_shown_until_resumed(database_url: str) -> None:
     assert cleared["cleared_at"] is not None
 
 
-def test_healthy_transfer_cannot_be_resolved(database_url: str) -> None:
-    asyncio.run(paid_order(database_url))
+async def refunded_order(database_url: str) -> None:
+    order_id = await paid_order(database_url)
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        await storage.commands.refunds.settle(RefundRequest(f"r-{order_id}", order_id))
+
+
+def test_transfer_that_waits_for_nothing_cannot_be_resolved(database_url: str) -> None:
+    asyncio.run(refunded_order(database_url))
     (row,) = json.loads(run("transfers", "--json", DATABASE_URL=database_url).stdout)
     said = ("--actor", "mia", "--reason", "paid by bank", "--evidence", "ticket 7")
     ended = run(
         "resolve", row["transfer_id"], *said, DATABASE_URL=database_url, STRIPE_API_BASE=NOWHERE
     )
     assert ended.returncode == 2
-    assert "nothing to resolve: it is pending" in ended.stderr.strip().splitlines()[-1]
+    assert "nothing to resolve: it is cancelled" in ended.stderr.strip().splitlines()[-1]
 
 
 def test_retry_without_due_work_is_one_line(database_url: str) -> None:
