@@ -105,6 +105,7 @@ async def test_event_handled_in_its_last_attempt_leaves_no_alarm(storage: Storag
         await storage.inbox.retry_later(event.inbox_id, await storage.now(), "odd", counted=True)
     await storage.alarms.raise_alarm(WebhookAlarm.DEAD, "stripe:evt_1", "odd")
     await loop.turn()
+    await loop.drain()
     assert await storage.alarms.raised() == []
 
 

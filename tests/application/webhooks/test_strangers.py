@@ -72,7 +72,7 @@ async def test_partly_reinstated_dispute_alarms_for_its_own_order_only(
     }  # fmt: skip
     ours = paid_by == "pi_1"
     assert await ledger.stripe_tells(DISPUTE, told) == ("parked" if ours else "ignored")
-    expected = ["dispute_open", "dispute_reinstated_in_part"] if ours else []
+    expected = ["dispute_reinstated_in_part"] if ours else []
     assert sorted(await ledger.alarms()) == expected
 
 
