@@ -18,7 +18,7 @@ from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.errors import NewerRelease
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
-from infrastructure.postgres.stream_cache import StreamCache
+from infrastructure.postgres.stream_cache import KnownStream, StreamCache
 from infrastructure.postgres.texts import storable
 from projections.registry import FoldedStream, Rows
 
@@ -73,30 +73,43 @@ class PostgresEventLog:
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""
-        recorded = await self._store.load(ids, self._cache.version) if ids else {}
-        changed = [stream for stream in ids if not self._continues(stream, recorded)]
-        if changed:  # facts were taken away since, or these streams are new
-            recorded |= await self._store.load(changed)
+        known, recorded = await self._recorded(ids) if ids else ({}, {})
         streams: dict[UUID, Stream] = {}
         folded: dict[UUID, FoldedStream] = {}
         try:
             for stream_id, several in recorded.items():
-                streams[stream_id], folded[stream_id] = self._state(stream_id, several)
+                streams[stream_id], folded[stream_id] = self._state(several, known.get(stream_id))
         except NewerRelease as newer:
             await self._store.alarms.raise_alarm(NEWER_RELEASE, LEDGER, str(newer))
             raise
         return UnitOfWork(streams, folded)
 
-    def _continues(self, stream_id: UUID, recorded: Mapping[UUID, Sequence[RecordedFact]]) -> bool:
-        """Return whether the loaded facts are the whole stream, or continue the known state."""
-        if self._cache.version(stream_id) == 1:
-            return True
-        return self._cache.state_before(stream_id, recorded.get(stream_id, ())) is not None
+    async def _recorded(
+        self, ids: Collection[UUID]
+    ) -> tuple[dict[UUID, KnownStream], dict[UUID, list[RecordedFact]]]:
+        """Load the facts of these streams from the known states on. The states are those of the
+        time of the question: other loads change the cache while this one waits for its answer."""
+        states = {stream: self._cache.known(stream) for stream in ids}
+        known = {stream: state for stream, state in states.items() if state is not None}
+        recorded = await self._store.load(
+            ids, lambda stream: known[stream].version if stream in known else 1
+        )
+        lost = [
+            stream
+            for stream, state in known.items()
+            if not state.is_continued_by(recorded.get(stream, ()))
+        ]
+        if lost:  # a fail-over or a restore has taken facts away
+            for stream in lost:
+                self._cache.forget(stream)
+                del known[stream]
+                recorded.pop(stream, None)
+            recorded |= await self._store.load(lost)
+        return known, recorded
 
     def _state(
-        self, stream_id: UUID, recorded: Sequence[RecordedFact]
+        self, recorded: Sequence[RecordedFact], known: KnownStream | None
     ) -> tuple[Stream, FoldedStream]:
-        known = self._cache.state_before(stream_id, recorded)
         new = recorded if known is None else recorded[1:]
         facts = [self._codec.fact(one) for one in new]
         stream = replayed(facts, known.stream.copied() if known is not None else None)

@@ -1,5 +1,7 @@
 """The cache of long streams never shows another state than the stored facts lead to."""
 
+import asyncio
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
@@ -13,8 +15,10 @@ from domain.fact import Stream
 from domain.identity import order_stream, transfer_stream
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
+from infrastructure.postgres.event_store import RecordedFact
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.stream_cache import SHORTEST
-from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.database import MemoryDatabase, MemoryStore, event_log
 from infrastructure.simulation.in_memory.directory import MemoryDirectory
 
 SELLERS = ("ada", "ben", "cleo")
@@ -100,3 +104,28 @@ async def test_facts_that_a_fail_over_has_lost_are_forgotten(
     for stream in STREAMS:
         database.streams[stream].clear()
     assert not (await log.load(STREAMS)).transfers()
+
+
+class FarStore(MemoryStore):
+    """A store whose answers are on the way for a while, as those of a real server."""
+
+    async def load(
+        self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
+    ) -> dict[UUID, list[RecordedFact]]:
+        recorded = await super().load(ids, since)
+        await asyncio.sleep(0)
+        return recorded
+
+
+async def test_loads_at_once_of_a_stream_that_grew_all_see_the_same_state(
+    database: MemoryDatabase, commands: Commands
+) -> None:
+    """Each load continues the state from which it asked, not one that others learned meanwhile."""
+    for number in range(SHORTEST):
+        await refund(commands, f"r{number}", 40)
+    far = PostgresEventLog(FarStore(database))  # type: ignore[arg-type]  # it uses load and append only
+    await seen(far)
+    await refund(commands, "another", 55)
+    at_once = await asyncio.gather(*(seen(far) for _ in range(4)))
+    assert all(one == at_once[0] for one in at_once)
+    assert at_once[0] == await seen(event_log(database))
