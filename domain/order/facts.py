@@ -388,7 +388,10 @@ class DisputeReduced(Fact):
     def apply(self, aggregate: OrderState) -> None:
         aggregate.seller_targets = self.targets
         # in its place: disputes take in turn from the amount that refunds leave
-        aggregate.disputes[self.dispute_id] = CountedDispute(self.amount, self.amount > 0)
+        before = aggregate.disputes.get(self.dispute_id)
+        aggregate.disputes[self.dispute_id] = CountedDispute(
+            self.amount, self.amount > 0, payment=before.payment if before is not None else None
+        )
 
 
 class DisputeSetAside(Fact):
@@ -501,8 +504,12 @@ class ReversalMadeByRefund(Fact):
     source: str
 
     def apply(self, aggregate: OrderState) -> None:
-        made = aggregate.reversed_by_refund.setdefault(self.refund_id, {})
-        made[self.seller_id] = self.stripe_reversal_id
+        # a new dict: copies of the state share the old one
+        made = aggregate.reversed_by_refund.get(self.refund_id, {})
+        aggregate.reversed_by_refund[self.refund_id] = {
+            **made,
+            self.seller_id: self.stripe_reversal_id,
+        }
 
 
 AnyOrderFact = (

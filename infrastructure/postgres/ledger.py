@@ -18,7 +18,7 @@ from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.errors import NewerRelease
 from domain.fact import Fact, Stream
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
-from infrastructure.postgres.stream_cache import StreamCache
+from infrastructure.postgres.stream_cache import KnownStream, StreamCache
 from infrastructure.postgres.texts import storable
 from projections.registry import FoldedStream, Rows
 
@@ -73,30 +73,31 @@ class PostgresEventLog:
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""
-        recorded = await self._store.load(ids, self._cache.version) if ids else {}
-        changed = [stream for stream in ids if not self._continues(stream, recorded)]
-        if changed:  # facts were taken away since, or these streams are new
+        since = {stream: self._cache.version(stream) for stream in ids}
+        recorded = await self._store.load(ids, since.__getitem__) if ids else {}
+        # at once, before the cache follows another load
+        known = {
+            stream: self._cache.state_before(stream, recorded.get(stream, ()))
+            for stream, version in since.items()
+            if version > 1
+        }
+        changed = [stream for stream, state in known.items() if state is None]
+        if changed:  # facts were taken away since, or the cache has followed another load
             recorded |= await self._store.load(changed)
         streams: dict[UUID, Stream] = {}
         folded: dict[UUID, FoldedStream] = {}
         try:
             for stream_id, several in recorded.items():
-                streams[stream_id], folded[stream_id] = self._state(stream_id, several)
+                state = self._state(several, known.get(stream_id))
+                streams[stream_id], folded[stream_id] = state
         except NewerRelease as newer:
             await self._store.alarms.raise_alarm(NEWER_RELEASE, LEDGER, str(newer))
             raise
         return UnitOfWork(streams, folded)
 
-    def _continues(self, stream_id: UUID, recorded: Mapping[UUID, Sequence[RecordedFact]]) -> bool:
-        """Return whether the loaded facts are the whole stream, or continue the known state."""
-        if self._cache.version(stream_id) == 1:
-            return True
-        return self._cache.state_before(stream_id, recorded.get(stream_id, ())) is not None
-
     def _state(
-        self, stream_id: UUID, recorded: Sequence[RecordedFact]
+        self, recorded: Sequence[RecordedFact], known: KnownStream | None
     ) -> tuple[Stream, FoldedStream]:
-        known = self._cache.state_before(stream_id, recorded)
         new = recorded if known is None else recorded[1:]
         facts = [self._codec.fact(one) for one in new]
         stream = replayed(facts, known.stream.copied() if known is not None else None)

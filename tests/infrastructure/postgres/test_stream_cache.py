@@ -1,5 +1,7 @@
 """The cache of long streams never shows another state than the stored facts lead to."""
 
+import asyncio
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
@@ -13,8 +15,10 @@ from domain.fact import Stream
 from domain.identity import order_stream, transfer_stream
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
+from infrastructure.postgres.event_store import RecordedFact
+from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.stream_cache import SHORTEST
-from infrastructure.simulation.in_memory.database import MemoryDatabase, event_log
+from infrastructure.simulation.in_memory.database import MemoryDatabase, MemoryStore, event_log
 from infrastructure.simulation.in_memory.directory import MemoryDirectory
 
 SELLERS = ("ada", "ben", "cleo")
@@ -100,3 +104,50 @@ async def test_facts_that_a_fail_over_has_lost_are_forgotten(
     for stream in STREAMS:
         database.streams[stream].clear()
     assert not (await log.load(STREAMS)).transfers()
+
+
+class SlowStore(MemoryStore):
+    """A store whose queries end when the test says so."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        self.begun, self.ends = asyncio.Semaphore(0), asyncio.Semaphore(0)
+        self.slow = False
+
+    async def load(
+        self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
+    ) -> dict[UUID, list[RecordedFact]]:
+        loaded, slow = await super().load(ids, since), self.slow
+        self.begun.release()
+        if slow:
+            await self.ends.acquire()
+        return loaded
+
+
+async def test_loads_that_overlap_never_begin_in_the_middle_of_a_stream(
+    database: MemoryDatabase, log: EventLog, commands: Commands
+) -> None:
+    """Each of two queries of one load is overtaken by a load of another stream."""
+    for number in range(SHORTEST):
+        await refund(commands, f"r{number}", 40)
+    store = SlowStore(database)
+    shared = PostgresEventLog(store)  # type: ignore[arg-type]  # it uses load and append only
+    await shared.load(STREAMS)
+
+    async def overtakes(stream: UUID) -> None:
+        store.slow = False
+        await refund(commands, f"another of {stream}", 40)
+        await shared.load([stream])
+        store.begun = asyncio.Semaphore(0)
+        store.slow = True
+
+    store.slow = True
+    store.begun = asyncio.Semaphore(0)
+    load = asyncio.create_task(shared.load(STREAMS))
+    for stream in STREAMS[:2]:
+        await store.begun.acquire()
+        await overtakes(stream)
+        store.ends.release()
+    uow = await load
+    assert uow.order("o1").refunds.keys() >= {f"r{number}" for number in range(SHORTEST)}
+    assert len(uow.transfers()) == len(SELLERS)
