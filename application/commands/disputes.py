@@ -9,7 +9,7 @@ from typing import NamedTuple
 from application.command_handler import NO_EXTRAS, CommandHandler
 from application.commands.subjects import subject_of_dispute
 from application.unit_of_work import CommitExtras, UnitOfWork
-from domain.dispute import Dispute, DisputePolicy, DisputeStatus
+from domain.dispute import OVER, Dispute, DisputePolicy, DisputeStatus
 from domain.errors import NotTheAuthority, UnknownId
 from domain.identity import dispute_cause, dispute_stream
 from domain.order.aggregate import Order
@@ -99,8 +99,9 @@ def record_dispute(
     if _authority(order, report, now) not in (report.provider, None):
         raise NotTheAuthority(report.order_id)
     counted = order.disputes.get(report.dispute_id)
-    if counted is None or not counted.effective:  # what was taken may always be given back
-        require_payment_of(order, report.payment)
+    ends = _ends_set_aside(order, report)
+    if not ends and (counted is None or not counted.effective):
+        require_payment_of(order, report.payment)  # what was taken may always be given back
     dispute = uow.dispute(report.provider, report.dispute_id)
     news = dispute is None
     if dispute is None:
@@ -116,9 +117,10 @@ def record_dispute(
     if decided and not dispute.reinstated:
         return news  # a person decides, or has decided, how much of the order it takes
     if dispute.takes(policy):
-        count_dispute(
-            order, dispute.dispute_id, dispute.amount, dispute.currency, now, report.payment
-        )
+        if not ends:
+            count_dispute(
+                order, dispute.dispute_id, dispute.amount, dispute.currency, now, report.payment
+            )
     else:
         revoke_dispute(order, dispute.dispute_id, now)
         end_set_aside(order, dispute_cause(dispute.dispute_id), "its money came back", now)
@@ -127,6 +129,13 @@ def record_dispute(
     if len(order.pending_events) > known or found:
         uow.add(recover_shares(order, uow.transfers(), cause_id, now))
     return news
+
+
+def _ends_set_aside(order: Order, report: DisputeReport) -> bool:
+    """Return whether a person need not decide any more about a dispute that was set aside, whatever
+    payment it is about."""
+    aside = dispute_cause(report.dispute_id) in order.set_aside
+    return aside and not OVER.isdisjoint(report.reported)
 
 
 def record_part(

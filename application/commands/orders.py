@@ -228,29 +228,24 @@ class OrderCommands:
         return (await self._handler.load_order(order_id)).order(order_id)
 
     async def _load_paying(self, order_id: str) -> UnitOfWork:
-        """Load an order for a report of its payment: with its transfers, unless the report cannot
-        change the division of its refunds."""
+        """Load an order for a report of its payment. A paid order with refunds or disputes is
+        loaded with its transfers: the report may revoke one of them, or change their division."""
         uow = await self._load_unpaid(order_id)
         order = uow.known_order(order_id)
-        if order is not None and order.paid and order.amount_received is None and order.causes:
-            uow.merge(await self._handler.load(*order.transfer_ids()))
+        if order is not None and order.paid and order.causes:
+            streams = (*order.transfer_ids(), *order.seller_streams())
+            uow.merge(await self._handler.load(*streams))
         return uow
 
     async def _load_unpaid(self, order_id: str) -> UnitOfWork:
         """Load the order, and, unless it is paid, the transfers that an older system has made for
-        it.
-
-        A paid order that does not know its payment is loaded with its transfers, because learning
-        the payment may revoke a refund.
-        """
+        it."""
         uow = await self._handler.load_order(order_id)
         order = uow.known_order(order_id)
         if order is None or not order.paid:
             sellers = order.seller_streams() if order is not None else []
             imported = await self._directory.transfers_of(order_id)
             uow.merge(await self._handler.load(*imported, *sellers))
-        elif order.payment_id is None:
-            uow.merge(await self._handler.load(*order.transfer_ids()))
         return uow
 
 

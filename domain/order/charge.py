@@ -75,7 +75,8 @@ def find(
     """Record the charge that Stripe shows, and the source of each transfer of the sale."""
     if order.read_charge_at is None or order.connector_payment is None:
         return
-    sales = _sales(order, transfers)
+    known = list(transfers)
+    sales = _sales(order, known)
     failed = seen.status == "failed"
     sources = {} if failed else _sources(order, sales, seen)
     order.record(
@@ -92,7 +93,7 @@ def find(
         )
     )
     if failed:
-        _doubt(order, sales, seen, now)
+        _doubt(order, known, seen, now)
     for transfer in sales:
         why = sources.get(transfer.seller_id)
         if takes_source(transfer):
@@ -100,14 +101,14 @@ def find(
 
 
 def _doubt(
-    order: Order, sales: Sequence[SellerTransfer], seen: ChargeAtStripe, now: datetime
+    order: Order, transfers: Sequence[SellerTransfer], seen: ChargeAtStripe, now: datetime
 ) -> None:
     detail = (
         f"The payment {order.payment_id!r} of order {order.order_id!r} was recorded as succeeded, "
         f"and Stripe shows its charge {seen.charge_id!r} as failed"
     )
     source = f"stripe:{seen.charge_id}"
-    doubt(order, sales, order.payment_id or seen.charge_id, source, detail, now)
+    doubt(order, transfers, order.payment_id or seen.charge_id, source, detail, now)
 
 
 def lose(

@@ -121,7 +121,7 @@ def reduce_dispute(order: Order, dispute_id: str, amount: int, now: datetime) ->
     whether that is new.
 
     Recover the shares next: the sellers get the difference back. Raises Refused when the dispute
-    takes less already, or is in another currency and was set aside.
+    takes less already, was divided by a person, or is in another currency and was set aside.
     """
     known = order.disputes.get(dispute_id)
     before = known.amount if known is not None and known.effective else 0
@@ -137,6 +137,12 @@ def reduce_dispute(order: Order, dispute_id: str, amount: int, now: datetime) ->
         )
     if amount == before:
         return False
+    if amount > 0 and known is not None and known.explicit is not None:
+        raise Refused(
+            f"A person has divided dispute {dispute_id!r} among the sellers of order "
+            f"{order.order_id!r}, so an amount alone does not say which of them gets money back; "
+            "decide it with an amount per seller."
+        )
     disputes = {**order.disputes, dispute_id: CountedDispute(amount, amount > 0)}
     order.record(
         DisputeReduced(

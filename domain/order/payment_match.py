@@ -51,6 +51,8 @@ def payments_of(order: Order) -> KnownNames:
     names = set[tuple[str, str]]()
     if order.source_transaction:
         names.add((_kind_of(order.source_transaction, CHARGE), order.source_transaction))
+    if (name := order.connector_payment) and _kind_of(name, PSP) != PSP:
+        names.add((_kind_of(name, PSP), name))
     if order.payment_id:
         # the ledger names its payments at the PSP itself, and such a name may look like Stripe's
         at_psp = authority_of(order) == HYPERSWITCH or order.payment_body is not None

@@ -29,7 +29,8 @@ class DoesNotFit(Refused):
 
 
 class NotMadeYet(Refused):
-    """Stripe does not show the reversal that a refund has announced."""
+    """Stripe does not show the reversal that a refund has announced, or it cannot be recorded
+    yet."""
 
 
 def learn_made_transfer(
@@ -96,7 +97,8 @@ def learn_made_reversal(
     """Record the reversal that a refund has made of a transfer of the charge. Repeating this
     changes nothing.
 
-    Raises NotMadeYet while Stripe does not show it, and DoesNotFit for one of another amount.
+    Raises NotMadeYet while Stripe does not show it, or while a reversal of ours runs, and
+    DoesNotFit for one of another amount.
     """
     transfer = next(t for t in transfers if t.stripe_transfer_id == seen.stripe_transfer_id)
     known = order.refunds.get(refund_id)
@@ -111,6 +113,13 @@ def learn_made_reversal(
         return  # the part is taken, or was sent less, already
     made = _made_for(order, transfer, seen, part)
     record_external(transfer, seen, now, only=made.stripe_reversal_id)
+    if external_id(transfer.id, made.stripe_reversal_id) not in transfer.reversals:
+        # learned without its record, it would not count, and the part would be taken twice
+        raise NotMadeYet(
+            f"The refund has made {made.stripe_reversal_id} itself, and our transfer "
+            f"{transfer.id} is {transfer.status}: its outcome comes first, then the refund is "
+            "recorded."
+        )
     order.record(
         ReversalMadeByRefund(
             **order.next(now),
@@ -166,19 +175,20 @@ def _unattributed(transfer: SellerTransfer, made: ReversalAtStripe) -> bool:
 def attribute_made_reversal(
     order: Order, transfers: Iterable[SellerTransfer], cause_id: str, due: int, now: datetime
 ) -> int:
-    """Let the reversal that a refund itself has made count for the seller's part; return the amount
-    that is not due any more."""
+    """Let the reversal that a refund itself has made count for the seller's part, but for its own
+    amount if the part has become another since; return the amount that is not due any more."""
     for transfer in transfers:
         stripe_id = order.reversed_by_refund.get(cause_id, {}).get(transfer.seller_id)
         made = transfer.reversals.get(external_id(transfer.id, stripe_id)) if stripe_id else None
         if made is not None and made.reason == Reason.EXTERNAL and due > 0:
+            part = due if abs(made.amount - due) <= ROUNDING else made.amount
             transfer.record(
                 ReversalAttributed(
                     **transfer.next(now),
                     reversal_id=made.reversal_id,
                     refund_id=cause_id,
-                    amount=due,
+                    amount=part,
                 )
             )
-            return due
+            return part
     return 0

@@ -30,6 +30,7 @@ def revoke_surplus(order: Order, now: datetime) -> list[str]:
                 amount=refund.amount,
                 currency=order.currency,
                 why=_why(order, refund.payment),
+                order_id=order.order_id,
             )
         )
     disputes = [name for name, dispute in order.disputes.items() if dispute.effective]
@@ -44,6 +45,7 @@ def revoke_surplus(order: Order, now: datetime) -> list[str]:
                 amount=dispute.amount,
                 currency=order.currency,
                 why=_why(order, dispute.payment),
+                order_id=order.order_id,
             )
         )
     return surplus + [dispute_cause(name) for name in disputed]

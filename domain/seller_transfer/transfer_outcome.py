@@ -140,8 +140,10 @@ def _record_rejection(
         # the charge became known while this call was under way: the next key names it
         sourced_next = transfer.source_transaction is not None and transfer.source_now is None
         at = now if sourced_next else now + policy.funds_interval
+        # the next epoch even if Stripe has not stored the refusal, since the body changes
+        refused = replace(outcome, stored=outcome.stored or sourced_next)
         _fail(
-            transfer, FailureReason.AWAITING_FUNDS, outcome, count, at, now, WaitingFor.FUNDS, since
+            transfer, FailureReason.AWAITING_FUNDS, refused, count, at, now, WaitingFor.FUNDS, since
         )
     elif count >= policy.max_retries:
         _give_up_unpaid(transfer, FailureReason.REJECTED, outcome, now)

@@ -91,8 +91,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "its facts fold to"),
     "a row that is gone": (sql("delete from refunds where refund_id = 'r1'"), "refunds: row"),
     "a row nobody asked for": (
-        sql("insert into orders select 'more', gen_random_uuid(), currency, amount, 0, 'open', null, null, '[]', 1, now(), now() "
-            "from orders limit 1"),
+        sql("insert into orders (order_id, stream_id, currency, amount, refunded, status, shares, version, created_at, updated_at) "
+            "select 'more', gen_random_uuid(), currency, amount, 0, 'open', '[]', 1, now(), now() from orders limit 1"),
         "orders: row more",
     ),
     "a fact that was changed": (

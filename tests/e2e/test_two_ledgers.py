@@ -1,12 +1,13 @@
 """Two ledgers on one platform account with equal ids of orders: the second one must not take the
 first one's transfer for its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from infrastructure.bootstrap import running
+from infrastructure.postgres import migrate
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.idempotency_keys import without_ledger
 from tests.support.ledger_view import LedgerView
@@ -26,8 +27,7 @@ async def second(
     empty_database_url: str, stripe: SimulatorControl
 ) -> AsyncIterator[SystemUnderTest]:
     settings = quick(empty_database_url, stripe.url)
-    async with running(settings, loops=False):
-        pass  # migrated
+    await asyncio.to_thread(migrate.up, empty_database_url)
     async with LedgerView.of(empty_database_url) as view:
         yield SystemUnderTest(settings, view, stripe)
 

@@ -41,7 +41,7 @@ def test_template_lists_every_name_read() -> None:
     source = (ROOT / "infrastructure" / "settings.py").read_text()
     read = set(
         re.findall(
-            r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE|MISSED|WORK|WORKER|REFUND)_[A-Z_]+'
+            r'"((?:LEDGER|STRIPE|HYPERSWITCH|DATABASE|FUNDS|PARKED|DISPUTE|MISSED|WORK|WORKER|REFUND|INBOX)_[A-Z_]+'
             r'|[A-Z_]+_WORKER_ENABLED)"',
             source,
         )

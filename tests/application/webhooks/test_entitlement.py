@@ -219,6 +219,19 @@ async def test_dispute_before_the_payment_is_known_is_revoked(ledger: ToldLedger
     assert "dispute_of_surplus_payment" in await ledger.alarms()
 
 
+async def test_won_dispute_of_a_surplus_payment_needs_no_decision(ledger: ToldLedger) -> None:
+    """Else a person could still decide that the sellers pay for a dispute that was won."""
+    await ledger.sells()
+    told = {**AT_PSP, "payment_id": "pay_2"}
+    await ledger.psp_tells("dispute_lost", told)
+    await ledger.commands.orders.record_payment("o1", "pay_1", None, "hyperswitch:evt_1")
+    assert "dispute_set_aside" in await ledger.alarms()
+    assert await ledger.psp_tells("dispute_won", told) == "done"
+    order = await ledger.commands.orders.order("o1")
+    assert (order.set_aside, "dispute_set_aside" in await ledger.alarms()) == ({}, False)
+    assert not any(dispute.effective for dispute in order.disputes.values())
+
+
 async def test_polled_refund_of_a_surplus_payment_takes_nothing(ledger: ToldLedger) -> None:
     """The poller's event passes the same check as a webhook."""
     await ledger.sells(payment_id="pay_1")

@@ -1,5 +1,6 @@
 """The charge of an order funds the transfers of its sale."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,13 @@ from domain.lifecycle import TransferStatus
 from domain.order import charge
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, authority_of
-from domain.order.facts import ChargeFound, ChargeNotFound, ChargeReadDeferred, Paid
+from domain.order.facts import (
+    ChargeFound,
+    ChargeNotFound,
+    ChargeReadDeferred,
+    Paid,
+    PaymentDoubted,
+)
 from domain.order.recovery import doubt, pay_sellers
 from domain.order.state import Share
 from domain.provider_call.outcome import Rejected, Succeeded, Unknown
@@ -311,3 +318,36 @@ def test_created_fact_says_that_it_waits_for_the_charge() -> None:
     created = Sale()["ada"].pending_events[0]
     assert isinstance(created, Created)
     assert (created.waiting_for, created.next_retry_at) == ("charge", None)
+
+
+def test_failed_charge_tells_what_was_sent_and_holds_the_rest_back() -> None:
+    """The PSP names the PaymentIntent after ada was paid and a refund of bob's had failed."""
+    sale = Sale(connector=ConnectorPayment(), source="api")
+    for number, (one, amount) in enumerate(((sale["ada"], 600), (sale["bob"], 300))):
+        paid = Succeeded(f"tr_{number}", amount)
+        record_transfer_outcome(one, _sent(one).attempt, paid, NOW, POLICY)
+    owed = SellerTransfer.create(
+        order_id="o1", seller_id="bob", destination="acct_bob", amount=30, currency="EUR",
+        cause="compensation", now=NOW,
+    )  # fmt: skip
+    sale.transfers.append(owed)
+    sale.order.pay("pay_1", None, "hyperswitch:evt_1", NOW, AT_STRIPE)
+    sale.found(SEEN._replace(status="failed"))
+    doubted = sale.order.pending_events[-1]
+    assert isinstance(doubted, PaymentDoubted)
+    assert (doubted.sent, doubted.held) == (2, 1)
+    assert owed.held is not None
+
+
+def test_refusal_that_is_not_stored_ends_the_key_without_the_charge() -> None:
+    """Otherwise the call is repeated at once and for ever, and never names the charge."""
+    sale = Sale(connector=ConnectorPayment(), source="api")
+    first = _sent(sale["ada"])
+    sale.order.pay("pay_1", None, "hyperswitch:evt_1", NOW, AT_STRIPE)
+    sale.found()
+    record_failure(sale["ada"], first.attempt, replace(NO_MONEY, stored=False), NOW, POLICY)
+    assert sale["ada"].next_retry_at == NOW
+    second = _sent(sale["ada"])
+    assert "destination" in second.body
+    assert second.key != first.key
+    assert second.body.get("source_transaction") == "ch_1"

@@ -6,6 +6,7 @@ import pytest
 
 from domain.errors import OtherPayment
 from domain.order.aggregate import Order
+from domain.order.charge import find
 from domain.order.payment_match import (
     Match,
     match,
@@ -15,11 +16,18 @@ from domain.order.payment_match import (
     stripe_payment,
 )
 from domain.order.state import Share
+from domain.provider_call.psp_objects import ConnectorPayment
+from domain.provider_call.stripe_objects import ChargeAtStripe
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
 
-def an_order(payment_id: str | None, charge: str | None, source: str = "api") -> Order:
+def an_order(
+    payment_id: str | None,
+    charge: str | None,
+    source: str = "api",
+    connector: ConnectorPayment | None = None,
+) -> Order:
     order = Order.register(
         order_id="o1",
         currency="EUR",
@@ -27,7 +35,7 @@ def an_order(payment_id: str | None, charge: str | None, source: str = "api") ->
         shares=[Share(seller_id="anna", destination="acct_anna", amount=900)],
         now=NOW,
     )
-    order.pay(payment_id, charge, source, NOW)
+    order.pay(payment_id, charge, source, NOW, connector or ConnectorPayment())
     return order
 
 
@@ -57,6 +65,32 @@ def test_payments_are_compared_by_names_of_one_kind(
     payment_id: str | None, charge: str | None, told: dict[str, str], result: Match
 ) -> None:
     assert match(payments_of(an_order(payment_id, charge)), told) is result
+
+
+@pytest.mark.parametrize(
+    ("told", "result"),
+    [
+        (stripe_payment("pi_1", "ch_0"), Match.SAME),
+        (stripe_payment("pi_1", None), Match.SAME),
+        (stripe_payment(None, "ch_1"), Match.SAME),
+        (stripe_payment("pi_2", None), Match.OTHER),
+        (stripe_payment("pi_2", "ch_2"), Match.OTHER),
+        (psp_payment("pay_1"), Match.SAME),
+        (psp_payment("pay_2"), Match.OTHER),
+    ],
+)
+def test_names_learned_at_the_connector_are_names_of_the_payment(
+    told: dict[str, str], result: Match
+) -> None:
+    order = an_order("pay_1", None, "hyperswitch:evt_1", ConnectorPayment("stripe", "pi_1"))
+    find(order, [], ChargeAtStripe("ch_1", 1_000, "EUR", "succeeded"), NOW)
+    assert match(payments_of(order), told) is result
+
+
+def test_name_at_another_connector_is_compared_with_nothing() -> None:
+    order = an_order("pay_1", None, "hyperswitch:evt_1", ConnectorPayment("adyen", "psp_77"))
+    assert match(payments_of(order), psp_payment("psp_77")) is Match.OTHER
+    assert match(payments_of(order), stripe_payment("pi_1", "ch_1")) is Match.UNKNOWN
 
 
 def test_name_of_the_psp_may_look_like_one_of_stripe() -> None:

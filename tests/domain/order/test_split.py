@@ -1,9 +1,12 @@
 """Money that Stripe has moved with a payment or a refund itself: it is adopted and never moved
 again."""
 
+from dataclasses import replace
+
 import pytest
 
 from domain.identity import transfer_stream
+from domain.order.facts import ReversalMadeByRefund
 from domain.order.split import (
     DoesNotFit,
     NotMadeYet,
@@ -137,3 +140,40 @@ def test_refund_that_fails_after_its_own_reversal_pays_the_seller_again(split: S
     )
     assert compensation.original == 25
     assert compensation.id != transfer_stream("order-1", "ada")
+
+
+def test_reversal_of_a_refund_waits_for_a_running_reversal_of_ours(split: Sale) -> None:
+    """While ours runs, Stripe's cannot be recorded: learned but not recorded, it would be taken
+    from ada a second time."""
+    split.is_refunded("r1", 20)
+    ada = split.of("ada")
+    assert (ada.status, ada.taken) == ("reversal_pending", 10)
+    made = by_refund(25, "trr_2")
+    with pytest.raises(NotMadeYet, match="its outcome comes first"):
+        learn_reversal(split, "r2", 50, shown(made))
+    assert split.order.reversed_by_refund == {}
+    split.all_go_through()
+    learn_reversal(split, "r2", 50, shown(made))
+    split.is_refunded("r2", 50)
+    split.all_go_through()
+    assert (ada.taken, ada.amount_reversed, ada.status) == (35, 35, "partially_reversed")
+
+
+def test_learned_reversal_counts_only_for_its_own_amount(split: Sale) -> None:
+    """Between the two appends another order of reports has left more to take than Stripe took."""
+    learn_reversal(split, "r2", 50, shown(by_refund(25)))
+    split.is_refunded("r2", 80)
+    split.all_go_through()
+    ada = split.of("ada")
+    assert (ada.taken, ada.amount_reversed) == (40, 40)
+
+
+def test_learned_reversal_leaves_copies_of_the_order_alone(split: Sale) -> None:
+    """The cache of streams hands out copies: a decision that is not stored must not change it."""
+    learn_reversal(split, "r1", 50, shown(by_refund(25)))
+    copy = split.order.copied()
+    fact = split.order.pending_events[-1]
+    assert isinstance(fact, ReversalMadeByRefund)
+    replace(fact, seller_id="bob").apply(copy)
+    assert split.order.reversed_by_refund == {"r1": {"ada": "trr_1"}}
+    assert copy.reversed_by_refund == {"r1": {"ada": "trr_1", "bob": "trr_1"}}

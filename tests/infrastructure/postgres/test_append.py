@@ -280,6 +280,7 @@ async def test_row_columns_all_follow_their_facts(
             "updated_at": later}],
         "orders": [{
             "order_id": "o", "stream_id": uuid4(), "currency": "USD", "amount": 8, "refunded": 2,
+            "collected": 9,
             "status": "paid",
             "payment_id": "p2", "source_transaction": "ch_2", "shares": [{"seller_id": "s"}],
             "connector_payment": "pi_2", "last_error": "e2", "retry_count": 2,

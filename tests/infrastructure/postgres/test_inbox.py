@@ -258,8 +258,9 @@ async def test_parking_waits_for_order_being_stored(
     ((event,), now) = await inbox.claim("worker-1", 1, LEASE)
     stream = fact()
     order = (
-        "insert into orders values ('o1', %s, 'EUR', 1, 0, 'open', null, null, '[]', 1, now(), "
-        "now())"
+        "insert into orders (order_id, stream_id, currency, amount, refunded, status, shares, "
+        "version, created_at, updated_at) "
+        "values ('o1', %s, 'EUR', 1, 0, 'open', '[]', 1, now(), now())"
     )
     async with person.transaction():
         await append(person, stream, ["order:o1"])

@@ -40,7 +40,7 @@ async def test_object_that_our_key_may_not_read_is_unread(
     stripe.refuses(403, {"type": "invalid_request_error", "message": "not for this key"})
     with pytest.raises(LookUpFailed) as unread:
         await gateway.get_object(path)
-    assert unread.value.signal is ProviderSignal.KEY_REFUSED
+    assert unread.value.signal is ProviderSignal.FORBIDDEN
 
 
 async def test_other_path_is_refused(gateway: StripeGateway) -> None:
