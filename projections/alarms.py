@@ -356,8 +356,8 @@ def _unfunded(fact: order_facts.ChargeNotFound) -> str:
     return (
         f"The charge of payment {fact.connector_payment!r} of order {fact.order_id!r} cannot be "
         f"read at Stripe with our key, so {amount} are paid from the platform's balance: "
-        f"{fact.detail} Check the account and the permissions of the key, then run "
-        f"`transfer-ledger read-charge {fact.order_id}`."
+        f"{fact.detail.rstrip('.')}. Check the account and the permissions of the key, then run "
+        f"`transfer-ledger read-charge {fact.order_id} --actor NAME --reason TEXT`."
     )
 
 

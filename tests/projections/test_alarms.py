@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from domain.fact import Stamp
+from domain.order.payment_facts import ChargeNotFound
 from domain.seller_transfer import facts as transfer_facts
 from projections import alarms
 from projections.alarms import HINDERED_TOO_LONG, AlarmRow
@@ -104,3 +105,23 @@ def test_reversal_that_is_pending_for_45_days_raises_an_alarm() -> None:
     assert list(alarms.alarms([replace(pending, awaiting_since=NOW)], troubled=False)) == []
     (row,) = alarms.alarms([pending], troubled=False)
     assert (row.kind, row.detail[:26]) == ("reversal_undecided", "trr_1 is pending at Stripe")
+
+
+def test_unreadable_charge_names_the_whole_command_for_the_next_step() -> None:
+    lost = ChargeNotFound(
+        **stamp(1),
+        order_id="o1",
+        connector_payment="pi_1",
+        why="not_readable",
+        detail="No such payment_intent: 'pi_1'",
+        unfunded=1,
+        amount=900,
+        currency="EUR",
+    )
+    told = {row.kind: row for row in alarms.alarms([lost], troubled=False)}
+    raised = told["charge_not_readable"]
+    assert isinstance(raised, AlarmRow)
+    assert raised.detail.endswith(
+        "No such payment_intent: 'pi_1'. Check the account and the permissions of the key, then "
+        "run `transfer-ledger read-charge o1 --actor NAME --reason TEXT`."
+    )
