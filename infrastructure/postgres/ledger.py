@@ -73,27 +73,39 @@ class PostgresEventLog:
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""
-        since = {stream: self._cache.version(stream) for stream in ids}
-        recorded = await self._store.load(ids, since.__getitem__) if ids else {}
-        # at once, before the cache follows another load
-        known = {
-            stream: self._cache.state_before(stream, recorded.get(stream, ()))
-            for stream, version in since.items()
-            if version > 1
-        }
-        changed = [stream for stream, state in known.items() if state is None]
-        if changed:  # facts were taken away since, or the cache has followed another load
-            recorded |= await self._store.load(changed)
+        known, recorded = await self._recorded(ids) if ids else ({}, {})
         streams: dict[UUID, Stream] = {}
         folded: dict[UUID, FoldedStream] = {}
         try:
             for stream_id, several in recorded.items():
-                state = self._state(several, known.get(stream_id))
-                streams[stream_id], folded[stream_id] = state
+                streams[stream_id], folded[stream_id] = self._state(several, known.get(stream_id))
         except NewerRelease as newer:
             await self._store.alarms.raise_alarm(NEWER_RELEASE, LEDGER, str(newer))
             raise
         return UnitOfWork(streams, folded)
+
+    async def _recorded(
+        self, ids: Collection[UUID]
+    ) -> tuple[dict[UUID, KnownStream], dict[UUID, list[RecordedFact]]]:
+        """Load the facts of these streams from the known states on. The states are those of the
+        time of the question: other loads change the cache while this one waits for its answer."""
+        states = {stream: self._cache.known(stream) for stream in ids}
+        known = {stream: state for stream, state in states.items() if state is not None}
+        recorded = await self._store.load(
+            ids, lambda stream: known[stream].version if stream in known else 1
+        )
+        lost = [
+            stream
+            for stream, state in known.items()
+            if not state.is_continued_by(recorded.get(stream, ()))
+        ]
+        if lost:  # a fail-over or a restore has taken facts away
+            for stream in lost:
+                self._cache.forget(stream)
+                del known[stream]
+                recorded.pop(stream, None)
+            recorded |= await self._store.load(lost)
+        return known, recorded
 
     def _state(
         self, recorded: Sequence[RecordedFact], known: KnownStream | None

@@ -28,6 +28,10 @@ class KnownStream(NamedTuple):
     version: int
     digest: bytes
 
+    def is_continued_by(self, recorded: Sequence[RecordedFact]) -> bool:
+        """Return whether the first of these facts is the last one that led to this state."""
+        return bool(recorded) and recorded[0].digest == self.digest
+
 
 class StreamCache:
     """The streams that were used last."""
@@ -36,22 +40,16 @@ class StreamCache:
         self._known: OrderedDict[UUID, KnownStream] = OrderedDict()
         self._most = most
 
-    def version(self, stream_id: UUID) -> int:
-        """Return the version from which the stream has to be loaded; 1 if it is unknown."""
+    def known(self, stream_id: UUID) -> KnownStream | None:
+        """Return the known state of this stream, from whose last fact on it has to be loaded."""
         known = self._known.get(stream_id)
-        return known.version if known is not None else 1
-
-    def state_before(self, stream_id: UUID, recorded: Sequence[RecordedFact]) -> KnownStream | None:
-        """Return the known state if the loaded facts continue it; else forget it and return None.
-        The first of them has to be the last known one."""
-        known = self._known.get(stream_id)
-        if known is None:
-            return None
-        if recorded and recorded[0].digest == known.digest:
+        if known is not None:
             self._known.move_to_end(stream_id)
-            return known
-        del self._known[stream_id]
-        return None
+        return known
+
+    def forget(self, stream_id: UUID) -> None:
+        """Forget a state whose last fact the database does not have any more."""
+        self._known.pop(stream_id, None)
 
     def keep(self, stream: Stream, folded: FoldedStream, last: RecordedFact) -> None:
         """Keep the state of a long stream after its last fact."""

@@ -106,48 +106,26 @@ async def test_facts_that_a_fail_over_has_lost_are_forgotten(
     assert not (await log.load(STREAMS)).transfers()
 
 
-class SlowStore(MemoryStore):
-    """A store whose queries end when the test says so."""
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        super().__init__(database)
-        self.begun, self.ends = asyncio.Semaphore(0), asyncio.Semaphore(0)
-        self.slow = False
+class FarStore(MemoryStore):
+    """A store whose answers are on the way for a while, as those of a real server."""
 
     async def load(
         self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
     ) -> dict[UUID, list[RecordedFact]]:
-        loaded, slow = await super().load(ids, since), self.slow
-        self.begun.release()
-        if slow:
-            await self.ends.acquire()
-        return loaded
+        recorded = await super().load(ids, since)
+        await asyncio.sleep(0)
+        return recorded
 
 
-async def test_loads_that_overlap_never_begin_in_the_middle_of_a_stream(
-    database: MemoryDatabase, log: EventLog, commands: Commands
+async def test_loads_at_once_of_a_stream_that_grew_all_see_the_same_state(
+    database: MemoryDatabase, commands: Commands
 ) -> None:
-    """Each of two queries of one load is overtaken by a load of another stream."""
+    """Each load continues the state from which it asked, not one that others learned meanwhile."""
     for number in range(SHORTEST):
         await refund(commands, f"r{number}", 40)
-    store = SlowStore(database)
-    shared = PostgresEventLog(store)  # type: ignore[arg-type]  # it uses load and append only
-    await shared.load(STREAMS)
-
-    async def overtakes(stream: UUID) -> None:
-        store.slow = False
-        await refund(commands, f"another of {stream}", 40)
-        await shared.load([stream])
-        store.begun = asyncio.Semaphore(0)
-        store.slow = True
-
-    store.slow = True
-    store.begun = asyncio.Semaphore(0)
-    load = asyncio.create_task(shared.load(STREAMS))
-    for stream in STREAMS[:2]:
-        await store.begun.acquire()
-        await overtakes(stream)
-        store.ends.release()
-    uow = await load
-    assert uow.order("o1").refunds.keys() >= {f"r{number}" for number in range(SHORTEST)}
-    assert len(uow.transfers()) == len(SELLERS)
+    far = PostgresEventLog(FarStore(database))  # type: ignore[arg-type]  # it uses load and append only
+    await seen(far)
+    await refund(commands, "another", 55)
+    at_once = await asyncio.gather(*(seen(far) for _ in range(4)))
+    assert all(one == at_once[0] for one in at_once)
+    assert at_once[0] == await seen(event_log(database))
