@@ -104,7 +104,7 @@ class TransferProcess(StripeProcess):
         try:
             ours = [
                 seen
-                for destination in (transfer.destination, *transfer.former_destinations)
+                for destination in transfer.accounts
                 for seen in await self.gateway.find_by_our_id(str(transfer.id), destination, since)
                 if step.restored or not self._foreign(transfer, seen)
             ]
