@@ -2,11 +2,20 @@
 select min(transfer_id::text), format('%s transfers for order %s, seller %s, cause %s', count(*), order_id, seller_id, cause)
   from seller_transfers group by order_id, seller_id, cause having count(*) > 1;
 
--- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent
+-- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent,
+-- and one more each time that a person or the payment has changed how much it takes
 select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
-  from transfer_reversals
+  from transfer_reversals r
  where refund_id is not null and status <> 'withdrawn'
- group by transfer_id, refund_id having count(*) > 1;
+ group by order_id, transfer_id, refund_id
+having count(*) > 1
+   and count(*) > 1 + (
+       select count(*) from ledger_events e join orders o on o.stream_id = e.originator_id
+        where o.order_id = r.order_id
+          and (e.topic = 'ledger.order.amount_received'
+               or (e.topic in ('ledger.order.set_aside_decided', 'ledger.order.reversal_made_by_refund')
+                   and r.refund_id in (convert_from(e.state, 'UTF8')::jsonb ->> 'cause_id',
+                                       convert_from(e.state, 'UTF8')::jsonb ->> 'refund_id'))));
 
 -- one_reversal_in_flight: at most one reversal of a transfer is requested at Stripe at a time
 select min(reversal_id::text), format('%s reversals of transfer %s are in flight', count(*), transfer_id)

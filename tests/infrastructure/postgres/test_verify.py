@@ -310,6 +310,24 @@ async def test_refund_of_a_surplus_payment_is_no_finding(database_url: str, deci
     assert await asyncio.to_thread(findings, database_url) == []
 
 
+async def test_collected_amount_that_is_lowered_is_no_finding(database_url: str) -> None:
+    """The refund takes more of the share then: it has a second reversal of the transfer."""
+    transfer_id = transfer_stream("o1", "ada")
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        caller, ledger = LedgerCaller(storage), PostgresEventLog(storage.store)
+        await caller.order("o1", 1_000, ada=1_000)
+        paid = storage.commands.orders.record_payment
+        await paid("o1", "pay_1", None, "api", expected=(1_250, "EUR"))
+        uow, now = await ledger.load([transfer_id]), storage.clock.now()
+        complete(uow.transfer(transfer_id), "tr_1", 1_000, None, now)
+        await ledger.append(uow)
+        await caller.refund("r1", "o1", 500)
+        await storage.commands.orders.correct_collected("o1", 1_000, "api")
+        transfer = (await ledger.load([transfer_id])).transfer(transfer_id)
+        assert [one.amount for one in transfer.reversals.values()] == [400, 100]
+    assert await asyncio.to_thread(findings, database_url) == []
+
+
 def test_tables_are_derived_or_explained(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         tables = {
