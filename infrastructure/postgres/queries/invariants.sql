@@ -2,6 +2,7 @@
 select min(transfer_id::text), format('%s transfers for order %s, seller %s, cause %s', count(*), order_id, seller_id, cause)
   from seller_transfers group by order_id, seller_id, cause having count(*) > 1;
 
+<<<<<<< HEAD
 -- one_reversal_per_refund: at most one reversal per transfer and refund for each time that the refund succeeded (or the dispute took money), not counting reversals withdrawn before they were sent, nor those found at Stripe after a restore
 select min(r.reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), r.transfer_id, r.refund_id)
   from transfer_reversals r
@@ -20,6 +21,28 @@ having count(*) > 1 and count(*) > (
                or e.topic in ('ledger.order.refund_allocated', 'ledger.order.dispute_counted')
                   and r.refund_id in (convert_from(e.state, 'UTF8')::json ->> 'refund_id',
                                       'dispute ' || (convert_from(e.state, 'UTF8')::json ->> 'dispute_id'))));
+||||||| base
+-- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent
+select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
+  from transfer_reversals
+ where refund_id is not null and status <> 'withdrawn'
+ group by transfer_id, refund_id having count(*) > 1;
+=======
+-- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent,
+-- and one more each time that a person or the payment has changed how much it takes
+select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
+  from transfer_reversals r
+ where refund_id is not null and status <> 'withdrawn'
+ group by order_id, transfer_id, refund_id
+having count(*) > 1
+   and count(*) > 1 + (
+       select count(*) from ledger_events e join orders o on o.stream_id = e.originator_id
+        where o.order_id = r.order_id
+          and (e.topic = 'ledger.order.amount_received'
+               or (e.topic in ('ledger.order.set_aside_decided', 'ledger.order.reversal_made_by_refund')
+                   and r.refund_id in (convert_from(e.state, 'UTF8')::jsonb ->> 'cause_id',
+                                       convert_from(e.state, 'UTF8')::jsonb ->> 'refund_id'))));
+>>>>>>> theirs
 
 -- one_reversal_in_flight: at most one reversal of a transfer is requested at Stripe at a time
 select min(reversal_id::text), format('%s reversals of transfer %s are in flight', count(*), transfer_id)
@@ -54,13 +77,22 @@ select transfer_id::text, format('it is %s, due %s, and waits for %s', status, c
             else next_retry_at is not null or waiting_for is not null end;
 
 -- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded, each as the amount that a person
--- has decided if it was set aside
+-- has decided if it was set aside; one that waits for the decision takes nothing
 with decided as (
-    select distinct on (e.originator_id, f.state ->> 'cause_id') e.originator_id, f.state ->> 'cause_id' as cause_id,
-           case when f.state -> 'explicit' = 'null' then 0 else (f.state ->> 'amount')::bigint end as amount
-      from ledger_events e cross join lateral (select convert_from(e.state, 'UTF8')::jsonb as state) f
+    select distinct on (e.originator_id, f.cause_id) e.originator_id, f.cause_id,
+           case when e.topic = 'ledger.order.refund_set_aside' or f.state -> 'explicit' = 'null' then 0
+                else (f.state ->> 'amount')::bigint end as amount
+      from ledger_events e
+     cross join lateral (select convert_from(e.state, 'UTF8')::jsonb as state) s
+     cross join lateral (select s.state, coalesce(s.state ->> 'cause_id', s.state ->> 'refund_id') as cause_id) f
      where e.topic = 'ledger.order.set_aside_decided'
-     order by e.originator_id, f.state ->> 'cause_id', e.originator_version desc
+        -- until it is divided after all, because another refund has failed
+        or (e.topic = 'ledger.order.refund_set_aside' and not exists (
+            select from ledger_events a
+             where a.originator_id = e.originator_id and a.originator_version > e.originator_version
+               and a.topic = 'ledger.order.refund_allocated'
+               and convert_from(a.state, 'UTF8')::jsonb ->> 'refund_id' = f.cause_id))
+     order by e.originator_id, f.cause_id, e.originator_version desc
 ), counted as (
     select r.order_id, coalesce(d.amount, r.amount) as amount
       from refunds r join orders o using (order_id)
