@@ -56,14 +56,16 @@ class Service(Storage):
 
     @property
     def due_work(self) -> DueWork:
-        transfers, refunds = (
+        transfers, refunds, orders = (
             PostgresWorkQueue(self.pool, "seller_transfers"),
             PostgresWorkQueue(self.pool, "refunds"),
+            PostgresWorkQueue(self.pool, "orders"),
         )
         kinds: dict[str, NextDue] = {
             "transferring": partial(transfers.next_due, "transferring"),
             "reversing": partial(transfers.next_due, "reversing"),
             "refunding": partial(refunds.next_due, "refunding"),
+            "funding": partial(orders.next_due, "funding"),
             "webhooks": self.inbox.next_due,
         }
         return DueWork(kinds, self.clock)

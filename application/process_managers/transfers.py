@@ -118,7 +118,7 @@ class TransferProcess(StripeProcess):
             own = str(transfer.id)
             found = [
                 seen
-                for destination in (transfer.destination, *transfer.former_destinations)
+                for destination in transfer.accounts
                 for seen in await self.gateway.find_by_our_id(own, destination, since)
                 if step.restored or not self._foreign(transfer, seen)
             ]

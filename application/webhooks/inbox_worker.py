@@ -58,7 +58,7 @@ class InboxLoop(Loop):
         self._inbox, self._handler, self._alarms, self._clock = inbox, handler, alarms, clock
         self._parked_deadline, self._lease = parked_deadline, lease
         self._holder = f"inbox-{uuid4().hex[:12]}"
-        self._at_once, self._held = asyncio.Semaphore(AT_ONCE), 0
+        self._at_once, self._held = asyncio.Semaphore(AT_ONCE), set[int]()
         self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -75,15 +75,17 @@ class InboxLoop(Loop):
 
         Batches overlap, so that no webhook waits for a slow one of another batch.
         """
-        free = BATCH - self._held
+        free = BATCH - len(self._held)
         if free <= 0:
             return LONGEST_SLEEP  # the end of a webhook wakes this loop
         claimed = await self._inbox.claim(self._holder, free, self._lease)
         self._clock.observe(claimed.now)
-        if not claimed.events:
+        # an event that is still being handled here was claimed again, which prolongs its lease
+        events = [event for event in claimed.events if event.inbox_id not in self._held]
+        if not events:
             return await self._until_due()
-        self._held += len(claimed.events)
-        batch = asyncio.create_task(self._handle_batch(claimed.events))
+        self._held |= {event.inbox_id for event in events}
+        batch = asyncio.create_task(self._handle_batch(events))
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
         return 0
@@ -121,8 +123,8 @@ class InboxLoop(Loop):
             async with self._at_once:
                 await self._attempt(event, partial(self._handle, event, ignored))
         finally:
-            self._held -= 1
-            if self._held in (0, BATCH // 2):
+            self._held.discard(event.inbox_id)
+            if len(self._held) in (0, BATCH // 2):
                 self.wake()  # there is room for the next batch, or another due time to wait for
 
     async def _handle(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:

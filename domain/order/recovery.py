@@ -78,10 +78,12 @@ def _described(amount: int, currency: str, destination: str) -> str:
 
 def _sale(order: Order, seller_id: str, now: datetime) -> SellerTransfer:
     share = order.shares[seller_id]
+    # one that the charge has made is at Stripe, and went to the account of the share
+    moved = None if seller_id in order.made_by_charge else order.moved.get(seller_id)
     transfer = SellerTransfer.create(
         order_id=order.order_id,
         seller_id=seller_id,
-        destination=order.moved.get(seller_id, share["destination"]),
+        destination=moved or share["destination"],
         amount=share["amount"],
         currency=order.share_currency(seller_id),
         source_transaction=order.source_transaction,

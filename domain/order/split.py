@@ -105,6 +105,8 @@ def learn_made_reversal(
     learned = transfer.seller_id in order.reversed_by_refund.get(refund_id, {})
     if learned or (known is not None and known.effective):
         return
+    if order.objection_to_refund(amount, order.currency, explicit) is not None:
+        return  # the refund is set aside, and a person decides
     refunds = {**order.refunds, refund_id: AllocatedRefund(amount, explicit, True)}
     target = order.targets_for(refunds, order.disputes)[transfer.seller_id]
     of_one = [t for t in transfers if t.seller_id == transfer.seller_id]

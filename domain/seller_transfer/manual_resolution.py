@@ -101,9 +101,10 @@ def resolve_by_transfer(
     _require_waiting(transfer, now)
     if transfer.stripe_transfer_id is not None:
         raise NothingToResolve(transfer.id, f"it is paid by {transfer.stripe_transfer_id} already")
+    asked = seen.destination if seen.destination in transfer.accounts else transfer.destination
     _require_equal(
         seen.stripe_transfer_id,
-        destination=(seen.destination, transfer.destination),
+        destination=(seen.destination, asked),
         currency=(seen.currency, transfer.currency),
         amount=(
             seen.amount,

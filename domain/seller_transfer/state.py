@@ -83,6 +83,12 @@ class TransferState(Stream):
         return (waiting or given_up) and not (self.operation is not None and self.operation.open)
 
     @property
+    def accounts(self) -> list[str]:
+        """Return the accounts that a call for it, or its payment, can have named, the present one
+        first."""
+        return [self.destination, *self.former_destinations]
+
+    @property
     def source_now(self) -> str | None:
         """Return the source that the body of the present epoch names."""
         if self.operation is None or self.operation.epoch < self.sourced_from:

@@ -165,8 +165,8 @@ def _look_now(transfer: SellerTransfer, seen: TransferAtStripe, now: datetime) -
 def _disagreement(transfer: SellerTransfer, seen: TransferAtStripe) -> str | None:
     """Return why the transfer at Stripe, although it names ours, is not the one that the ledger
     requested."""
-    requested = (transfer.destination, transfer.currency)
-    if (seen.destination, seen.currency) == requested and seen.amount <= transfer.original:
+    ours_too = seen.destination in transfer.accounts and seen.currency == transfer.currency
+    if ours_too and seen.amount <= transfer.original:
         return None
     paid = f"{seen.amount} {seen.currency} to {seen.destination}"
     ours = f"{transfer.original} {transfer.currency} to {transfer.destination}"

@@ -19,6 +19,7 @@ from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
 from application.webhooks.stripe.events import RefundObject
 from domain.currency import whole_from_stripe
 from domain.errors import NotTheAuthority
+from domain.identity import DISPUTE
 from domain.money import currency
 from domain.order.aggregate import Order
 from domain.order.authority import HYPERSWITCH, authority_of
@@ -101,7 +102,10 @@ class UnconfirmedRefunds:
         refund needs one of its amount here.
         """
         here = [known.amount for known in order.refunds.values() if known.effective]
-        here += [*order.set_aside.values(), *(asked.amount for asked in order.reserved.values())]
+        here += [amount for name, amount in order.set_aside.items() if not _is_dispute(name)]
+        here += [asked.amount for asked in order.reserved.values()]
+        dismissed = {name: one for name, one in order.decided.items() if one.allocation is None}
+        here += [one.amount for name, one in dismissed.items() if not _is_dispute(name)]
         amount = whole_from_stripe(refund.currency, refund.amount)
         if refund.charge is None:
             return amount in here
@@ -113,3 +117,7 @@ class UnconfirmedRefunds:
         if not isinstance(refunded, int):
             return amount in here
         return whole_from_stripe(refund.currency, refunded) <= sum(here)
+
+
+def _is_dispute(cause_id: str) -> bool:
+    return cause_id.startswith(DISPUTE)

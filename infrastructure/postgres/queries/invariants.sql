@@ -15,10 +15,12 @@ select min(r.reversal_id::text), format('%s reversals of transfer %s for refund 
 having count(*) > 1 and count(*) > (
        select count(*) from orders o join ledger_events e on e.originator_id = o.stream_id
         where o.order_id = r.order_id
-          -- a dispute takes more when a refund before it is revoked
-          and (e.topic in ('ledger.order.refund_revoked', 'ledger.order.dispute_revoked')
-               or e.topic in ('ledger.order.refund_allocated', 'ledger.order.dispute_counted')
+          -- a dispute takes more when a refund before it is revoked, and a refund when the collected amount changes
+          and (e.topic in ('ledger.order.refund_revoked', 'ledger.order.dispute_revoked', 'ledger.order.amount_received')
+               or e.topic in ('ledger.order.refund_allocated', 'ledger.order.dispute_counted',
+                              'ledger.order.set_aside_decided', 'ledger.order.reversal_made_by_refund')
                   and r.refund_id in (convert_from(e.state, 'UTF8')::json ->> 'refund_id',
+                                      convert_from(e.state, 'UTF8')::json ->> 'cause_id',
                                       'dispute ' || (convert_from(e.state, 'UTF8')::json ->> 'dispute_id'))));
 
 -- one_reversal_in_flight: at most one reversal of a transfer is requested at Stripe at a time
@@ -54,13 +56,22 @@ select transfer_id::text, format('it is %s, due %s, and waits for %s', status, c
             else next_retry_at is not null or waiting_for is not null end;
 
 -- refunds_sum_up: the refunded amount of an order is the sum of its refunds that succeeded, each as the amount that a person
--- has decided if it was set aside
+-- has decided if it was set aside; one that waits for the decision takes nothing
 with decided as (
-    select distinct on (e.originator_id, f.state ->> 'cause_id') e.originator_id, f.state ->> 'cause_id' as cause_id,
-           case when f.state -> 'explicit' = 'null' then 0 else (f.state ->> 'amount')::bigint end as amount
-      from ledger_events e cross join lateral (select convert_from(e.state, 'UTF8')::jsonb as state) f
+    select distinct on (e.originator_id, f.cause_id) e.originator_id, f.cause_id,
+           case when e.topic = 'ledger.order.refund_set_aside' or f.state -> 'explicit' = 'null' then 0
+                else (f.state ->> 'amount')::bigint end as amount
+      from ledger_events e
+     cross join lateral (select convert_from(e.state, 'UTF8')::jsonb as state) s
+     cross join lateral (select s.state, coalesce(s.state ->> 'cause_id', s.state ->> 'refund_id') as cause_id) f
      where e.topic = 'ledger.order.set_aside_decided'
-     order by e.originator_id, f.state ->> 'cause_id', e.originator_version desc
+        -- until it is divided after all, because another refund has failed
+        or (e.topic = 'ledger.order.refund_set_aside' and not exists (
+            select from ledger_events a
+             where a.originator_id = e.originator_id and a.originator_version > e.originator_version
+               and a.topic = 'ledger.order.refund_allocated'
+               and convert_from(a.state, 'UTF8')::jsonb ->> 'refund_id' = f.cause_id))
+     order by e.originator_id, f.cause_id, e.originator_version desc
 ), counted as (
     select r.order_id, coalesce(d.amount, r.amount) as amount
       from refunds r join orders o using (order_id)

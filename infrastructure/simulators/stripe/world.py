@@ -71,7 +71,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         self.buffer.put("counters", "ids", self.ids.counters)
         self.buffer.put("counters", "clock", self.clock.offset)
         self.buffer.put("counters", "payouts", self.books.next_payouts)
-        self.buffer.put("counters", "manners", self.books.manners)
+        self.buffer.put("counters", "manners", list(self.books.manners))
         events = self.books.announced[:]
         self.books.announced.clear()
         for event in events:
@@ -185,7 +185,7 @@ class StripeWorld(SimulatorWorld[SimulatorConfig]):
         yield "counters", "ids", orjson.dumps(self.ids.counters)
         yield "counters", "clock", orjson.dumps(self.clock.offset)
         yield "counters", "payouts", orjson.dumps(self.books.next_payouts)
-        yield "counters", "manners", orjson.dumps(self.books.manners)
+        yield "counters", "manners", orjson.dumps(list(self.books.manners))
         yield from self._state.records()
 
     def take_snapshot(self, name: str) -> int:

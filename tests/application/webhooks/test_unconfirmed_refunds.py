@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from application.commands.decisions import Decision
 from tests.support.told_ledger import ToldLedger, told_ledger
 
 A_DAY = timedelta(hours=24, minutes=1)
@@ -78,5 +79,23 @@ async def test_second_refund_of_the_same_amount_is_told_by_the_charge(ledger: To
 async def test_refund_that_failed_at_stripe_since_raises_none(ledger: ToldLedger) -> None:
     await ledger.stripe_tells("refund.created", STRIPES)
     ledger.stripe.objects["/v1/refunds/re_1"] = {**STRIPES, "status": "failed"}
+    await later(ledger)
+    assert await ledger.alarms() == []
+
+
+async def test_dispute_that_was_set_aside_explains_no_refund(ledger: ToldLedger) -> None:
+    """The dispute is in another currency, and waits for a person; the refund is another one."""
+    told = {**PSPS, "dispute_id": "dp_1", "currency": "USD"}
+    assert await ledger.psp_tells("dispute_lost", told) == "done"
+    assert (await ledger.commands.orders.order("o1")).set_aside == {"dispute dp_1": 400}
+    await ledger.stripe_tells("refund.created", STRIPES)
+    await later(ledger)
+    assert "refund_unknown_to_psp" in await ledger.alarms()
+
+
+async def test_refund_that_a_person_dismissed_is_known(ledger: ToldLedger) -> None:
+    assert await ledger.psp_tells("refund_succeeded", {**PSPS, "currency": "USD"}) == "done"
+    assert await ledger.commands.decisions.refund("ref_1", Decision(None, "mia", "ours", 400))
+    await ledger.stripe_tells("refund.created", STRIPES)
     await later(ledger)
     assert await ledger.alarms() == []

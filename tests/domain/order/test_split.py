@@ -177,3 +177,21 @@ def test_learned_reversal_leaves_copies_of_the_order_alone(split: Sale) -> None:
     replace(fact, seller_id="bob").apply(copy)
     assert split.order.reversed_by_refund == {"r1": {"ada": "trr_1"}}
     assert copy.reversed_by_refund == {"r1": {"ada": "trr_1", "bob": "trr_1"}}
+
+
+def test_transfer_of_the_charge_keeps_the_account_of_the_share(unpaid: Sale) -> None:
+    """Ada and bob have moved, but the charge has paid ada's former account."""
+    unpaid.order.moved.update({"ada": "acct_new", "bob": "acct_newer"})
+    learn_made_transfer(unpaid.order, [], shown(), SOURCE, unpaid.now)
+    unpaid.is_paid()
+    assert unpaid.of("ada").destination == "acct_ada"
+    assert unpaid.of("bob").destination == "acct_newer"
+
+
+def test_refund_above_the_rest_of_the_order_learns_nothing(split: Sale) -> None:
+    """It is set aside next, with an alarm, like every refund that cannot be divided."""
+    split.is_refunded("r1", 60)
+    split.all_go_through()
+    learn_reversal(split, "r2", 50, shown(by_refund(20)))
+    assert split.order.reversed_by_refund == {}
+    assert split.is_refunded("r2", 50) is not None

@@ -7,7 +7,7 @@ from domain.order.aggregate import Order
 from domain.provider_call.outcome import Succeeded
 from domain.seller_account import SellerAccount
 from domain.seller_transfer import facts
-from domain.seller_transfer.manual_resolution import resolve
+from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
 from domain.seller_transfer.redirection import redirect
 from projections.alarms import latest_alarms
 from tests.support.domain_story import SECOND, Answers, Sale, Story
@@ -120,3 +120,13 @@ def test_redirection_is_told_with_both_accounts(story: Story) -> None:
     moved(story)
     told = story.only(facts.Redirected)
     assert (told.former, told.destination, told.due_now) == ("acct_ada", "acct_new", False)
+
+
+def test_payment_to_the_former_account_is_evidence(story: Story, answers: type[Answers]) -> None:
+    """The charge of a split payment, or a person, has paid the account that the seller left."""
+    before = story.books()
+    assert before.destination == "acct_ada"
+    story.call(answers.refused)
+    assert moved(story)
+    resolve_by_transfer(story.transfer, before, "mia", "paid before the move", story.now)
+    assert (story.status, story.transfer.stripe_transfer_id) == (S.COMPLETED, story.TR)

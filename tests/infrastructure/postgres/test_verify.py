@@ -8,7 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from application.commands.decisions import Decision
+from application.commands.refunds import RefundReport
 from domain.identity import transfer_stream
+from domain.order.payment_match import psp_payment
 from domain.seller_transfer.reversal_outcome import record_unknown_transfer
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
@@ -287,6 +290,41 @@ async def test_written_off_reversal_is_no_finding(database_url: str) -> None:
         await ledger.append(uow)
         commands = storage.commands.operator
         await commands.resolve(None, transfer_id, "mia", "the platform bears it", "ticket 7")  # type: ignore[arg-type]  # not read
+    assert await asyncio.to_thread(findings, database_url) == []
+
+
+@pytest.mark.parametrize("decided", ["not yet", "dismissed", "taken"])
+async def test_refund_of_a_surplus_payment_is_no_finding(database_url: str, decided: str) -> None:
+    """It has succeeded, and takes nothing of the order, or the decided amount."""
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        caller, commands = LedgerCaller(storage), storage.commands
+        await caller.order("o1", 1_000, ada=1_000)
+        await commands.orders.record_payment("o1", None, None, "api")
+        told = RefundReport("r1", "o1", 400, "EUR", "api", payment=psp_payment("pay_2"))
+        await commands.refunds.succeeded(told)
+        await commands.orders.record_payment("o1", "pay_1", None, "api")
+        assert (await commands.orders.order("o1")).set_aside == {"r1": 400}
+        allocation = {"taken": {"ada": 300}, "dismissed": None}
+        if decided in allocation:
+            await commands.decisions.refund("r1", Decision(allocation[decided], "mia", "asked"))
+    assert await asyncio.to_thread(findings, database_url) == []
+
+
+async def test_collected_amount_that_is_lowered_is_no_finding(database_url: str) -> None:
+    """The refund takes more of the share then: it has a second reversal of the transfer."""
+    transfer_id = transfer_stream("o1", "ada")
+    async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
+        caller, ledger = LedgerCaller(storage), PostgresEventLog(storage.store)
+        await caller.order("o1", 1_000, ada=1_000)
+        paid = storage.commands.orders.record_payment
+        await paid("o1", "pay_1", None, "api", expected=(1_250, "EUR"))
+        uow, now = await ledger.load([transfer_id]), storage.clock.now()
+        complete(uow.transfer(transfer_id), "tr_1", 1_000, None, now)
+        await ledger.append(uow)
+        await caller.refund("r1", "o1", 500)
+        await storage.commands.orders.correct_collected("o1", 1_000, "api")
+        transfer = (await ledger.load([transfer_id])).transfer(transfer_id)
+        assert [one.amount for one in transfer.reversals.values()] == [400, 100]
     assert await asyncio.to_thread(findings, database_url) == []
 
 

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from domain.pause import KINDS
 from domain.provider_call.outcome import Rejected
 from infrastructure.service import Service
 from infrastructure.web.app import application_of
@@ -77,6 +78,13 @@ async def test_metrics_count_stored_rows(
     )
     assert seen["ledger_http_requests_total", "/v1/orders", "201", "POST"] == 1
     assert seen["ledger_http_request_seconds_count", "/v1/orders", "POST"] == 1
+
+
+async def test_metrics_tell_the_age_of_due_work_of_every_kind(client: httpx.AsyncClient) -> None:
+    """The alarm `work_overdue` watches the same ages."""
+    shown = await samples(client)
+    kinds = {kind for name, *labels in shown for kind in labels if name.endswith("due_seconds")}
+    assert kinds == {*KINDS, "webhooks"}
 
 
 async def test_metrics_ignore_paths_invented_by_callers(client: httpx.AsyncClient) -> None:
