@@ -2,7 +2,6 @@
 select min(transfer_id::text), format('%s transfers for order %s, seller %s, cause %s', count(*), order_id, seller_id, cause)
   from seller_transfers group by order_id, seller_id, cause having count(*) > 1;
 
-<<<<<<< HEAD
 -- one_reversal_per_refund: at most one reversal per transfer and refund for each time that the refund succeeded (or the dispute took money), not counting reversals withdrawn before they were sent, nor those found at Stripe after a restore
 select min(r.reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), r.transfer_id, r.refund_id)
   from transfer_reversals r
@@ -16,33 +15,13 @@ select min(r.reversal_id::text), format('%s reversals of transfer %s for refund 
 having count(*) > 1 and count(*) > (
        select count(*) from orders o join ledger_events e on e.originator_id = o.stream_id
         where o.order_id = r.order_id
-          -- a dispute takes more when a refund before it is revoked
-          and (e.topic in ('ledger.order.refund_revoked', 'ledger.order.dispute_revoked')
-               or e.topic in ('ledger.order.refund_allocated', 'ledger.order.dispute_counted')
+          -- a dispute takes more when a refund before it is revoked, and a refund when the collected amount changes
+          and (e.topic in ('ledger.order.refund_revoked', 'ledger.order.dispute_revoked', 'ledger.order.amount_received')
+               or e.topic in ('ledger.order.refund_allocated', 'ledger.order.dispute_counted',
+                              'ledger.order.set_aside_decided', 'ledger.order.reversal_made_by_refund')
                   and r.refund_id in (convert_from(e.state, 'UTF8')::json ->> 'refund_id',
+                                      convert_from(e.state, 'UTF8')::json ->> 'cause_id',
                                       'dispute ' || (convert_from(e.state, 'UTF8')::json ->> 'dispute_id'))));
-||||||| base
--- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent
-select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
-  from transfer_reversals
- where refund_id is not null and status <> 'withdrawn'
- group by transfer_id, refund_id having count(*) > 1;
-=======
--- one_reversal_per_refund: at most one reversal per transfer and refund, not counting reversals withdrawn before they were sent,
--- and one more each time that a person or the payment has changed how much it takes
-select min(reversal_id::text), format('%s reversals of transfer %s for refund %s', count(*), transfer_id, refund_id)
-  from transfer_reversals r
- where refund_id is not null and status <> 'withdrawn'
- group by order_id, transfer_id, refund_id
-having count(*) > 1
-   and count(*) > 1 + (
-       select count(*) from ledger_events e join orders o on o.stream_id = e.originator_id
-        where o.order_id = r.order_id
-          and (e.topic = 'ledger.order.amount_received'
-               or (e.topic in ('ledger.order.set_aside_decided', 'ledger.order.reversal_made_by_refund')
-                   and r.refund_id in (convert_from(e.state, 'UTF8')::jsonb ->> 'cause_id',
-                                       convert_from(e.state, 'UTF8')::jsonb ->> 'refund_id'))));
->>>>>>> theirs
 
 -- one_reversal_in_flight: at most one reversal of a transfer is requested at Stripe at a time
 select min(reversal_id::text), format('%s reversals of transfer %s are in flight', count(*), transfer_id)
