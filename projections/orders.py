@@ -94,8 +94,9 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
         case order_facts.ChargeReadRequested():
             return row._replace(retry_count=0, next_retry_at=fact.read_charge_at)
         case order_facts.ChargeFound():
+            charge = row.source_transaction if fact.status == "failed" else fact.charge
             return row._replace(
-                source_transaction=fact.charge, next_retry_at=None, retry_count=0, last_error=None
+                source_transaction=charge, next_retry_at=None, retry_count=0, last_error=None
             )
         case order_facts.ChargeNotFound():
             return row._replace(next_retry_at=None, last_error=fact.detail)

@@ -118,7 +118,9 @@ class ChargeFound(Fact):
     """Number of transfers that are paid from the charge from now on."""
 
     def apply(self, aggregate: OrderState) -> None:
-        aggregate.source_transaction, aggregate.read_charge_at = self.charge, None
+        aggregate.read_charge_at = None
+        if self.status != "failed":  # the same payment may succeed with another charge
+            aggregate.source_transaction = self.charge
 
 
 class ChargeNotFound(Fact):

@@ -351,3 +351,13 @@ def test_refusal_that_is_not_stored_ends_the_key_without_the_charge() -> None:
     assert "destination" in second.body
     assert second.key != first.key
     assert second.body.get("source_transaction") == "ch_1"
+
+
+def test_payment_that_succeeds_with_another_charge_is_read_again() -> None:
+    """A failed charge funds nothing, and does not stand for the payment."""
+    sale = Sale().found(SEEN._replace(status="failed"))
+    charge.request_read(sale.order, "ops", "the buyer paid with another card", NOW)
+    assert sale.found(SEEN._replace(charge_id="ch_2")).order.source_transaction == "ch_2"
+    assert sale["ada"].held is not None, "a person decides about the doubted payment"
+    sale["ada"].retry("ops", "the second charge has succeeded", NOW)
+    assert sale.sent(sale["ada"]) == "ch_2"
