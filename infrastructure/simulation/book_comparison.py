@@ -17,6 +17,7 @@ from domain.seller_transfer.aggregate import SellerTransfer
 from infrastructure.postgres.event_store import RecordedFact
 from infrastructure.postgres.integrity.hash_chain import breaks
 from infrastructure.postgres.ledger import FactCodec, replayed
+from infrastructure.simulation.in_memory.constraints import KINDS
 from projections.disputes import DisputeRow
 from projections.findings import FindingRow
 from projections.orders import OrderRow
@@ -26,21 +27,10 @@ from projections.refunds import RefundRow
 from projections.registry import Fold, fold
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_and_reversals import TransferFold
-from projections.transfer_reversals import ReversalRow
 
 Json = dict[str, Any]
 AnyRow = Any
 """A row of any read model."""
-ROWS: Mapping[str, type[AnyRow]] = {
-    "seller_transfers": SellerTransferRow,
-    "transfer_reversals": ReversalRow,
-    "orders": OrderRow,
-    "refunds": RefundRow,
-    "disputes": DisputeRow,
-    "payouts": PayoutRow,
-    "pauses": PauseRow,
-    "findings": FindingRow,
-}
 OURS = len(str(UUID(int=0)))
 """Only what is as long as our ids can name a transfer of ours."""
 UNSETTLED = ("pending", "failed", "reversal_pending")
@@ -139,7 +129,7 @@ def _rows_against_facts(
 
 def _expected_rows(folds: Mapping[UUID, Fold]) -> dict[str, dict[object, AnyRow]]:
     """Return the rows of the facts by table and primary key, which is each row's first column."""
-    expected: dict[str, dict[object, AnyRow]] = {table: {} for table in ROWS}
+    expected: dict[str, dict[object, AnyRow]] = {table: {} for table in KINDS}
     for folded in folds.values():
         match folded:
             case TransferFold():

@@ -14,7 +14,8 @@ from psycopg.sql import SQL, Composed, Identifier
 from infrastructure.postgres.connections import Connection, Pool
 from infrastructure.postgres.event_store import RecordedFact
 from infrastructure.postgres.integrity.verify import verify
-from infrastructure.simulation.book_comparison import ROWS, AnyRow, Snapshot, compared
+from infrastructure.simulation.book_comparison import AnyRow, Snapshot, compared
+from infrastructure.simulation.in_memory.constraints import KINDS
 from infrastructure.simulators.stripe import SimulatorControl
 
 FACTS = """
@@ -50,7 +51,7 @@ async def _snapshot(connection: Connection) -> Snapshot:
             recorded = await _select(connection, SQL(FACTS), RecordedFact)
             rows = {
                 table: await _select(connection, _all_of(table, kind), kind)
-                for table, kind in ROWS.items()
+                for table, kind in KINDS.items()
             }
             inbox = await connection.execute(
                 "select status, count(*) from webhook_inbox group by status"

@@ -4,7 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from infrastructure.simulation.book_comparison import ROWS, Snapshot, compared
+from infrastructure.simulation.book_comparison import Snapshot, compared
+from infrastructure.simulation.in_memory.constraints import KINDS
 from infrastructure.simulation.virtual_time import BEGINNING, epoch_seconds, run
 from infrastructure.simulation.week.marketplace import WeekMarketplace
 from infrastructure.simulation.week.measures import (
@@ -126,7 +127,7 @@ class _Week:
     def _disagreements(self) -> list[str]:
         """Compare Stripe's books, the facts and the rows, as every scenario of the tests does."""
         world, database = self._world, self._world.fleet.database
-        rows = {table: list(database.tables[table].values()) for table in ROWS}
+        rows = {table: list(database.tables[table].values()) for table in KINDS}
         inbox = Counter(row.status for row in database.inbox.rows.values())
         snapshot = Snapshot(database.recorded, rows, inbox)
         return compared(snapshot, world.stripe.transfers, world.stripe.violations)
