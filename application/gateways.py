@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from domain.provider_call.outcome import Failure, Outcome, ReversalOutcome
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import DisputeAtPsp, PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody, TransferBody
 from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
 
@@ -154,8 +154,8 @@ class ChargeReader(Protocol):
 
 
 class PaymentGateway(Protocol):
-    """The PSP's payments and refunds. Every method may be repeated with the same names without
-    moving money twice.
+    """The PSP's payments, refunds and disputes. Every method may be repeated with the same names
+    without moving money twice.
 
     Obligations: no error of the PSP or the network is raised, the answer is the PSP's object or a
     `Failure`. No call is retried. An object is returned only if its names, amount and currency
@@ -198,4 +198,11 @@ class PaymentGateway(Protocol):
 
         The list is complete, or the answer is a `Failure`: a gap would look like an absent refund.
         `Unknown("incomplete")` asks for a smaller window or for a repetition.
+        """
+
+    async def disputes(self, since: datetime, until: datetime) -> Sequence[DisputeAtPsp] | Failure:
+        """Read the disputes that the PSP received in the window.
+
+        The list is cut into pages by offset, without a total: a dispute may be missing that moved
+        to another page meanwhile.
         """

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
+from domain.dispute import DisputeStatus
+
 
 class PolledEvent(NamedTuple):
     """An event in the form of its webhook."""
@@ -129,6 +131,23 @@ class KnownRefunds(Protocol):
         A refund that succeeded and could not be divided among the sellers is `succeeded`, although
         the ledger reviews it.
         """
+
+
+class KnownDispute(NamedTuple):
+    """A dispute in the ledger."""
+
+    status: DisputeStatus
+    version: int
+    """Version of its stream: it grows with each change of the dispute."""
+
+
+class KnownDisputes(Protocol):
+    """Disputes in the ledger."""
+
+    async def dispute_statuses(
+        self, provider: str, names: Collection[str]
+    ) -> Mapping[str, KnownDispute]:
+        """Return the last known status of each of these disputes that the ledger knows."""
 
 
 class UnpaidOrders(Protocol):

@@ -1,4 +1,4 @@
-"""Payments and refunds as the PSP shows them, and their names at the PSP. A leaf module.
+"""Payments, refunds and disputes as the PSP shows them, and their names at the PSP. A leaf module.
 
 Amounts are in minor units, currencies are ISO codes in upper case.
 """
@@ -89,6 +89,22 @@ class RefundAtPsp:
     """When its status last changed; None if the PSP does not show it."""
     reverts_transfer: bool = False
     """True if the refund itself reverses the transfer that its payment has made."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeAtPsp:
+    """A dispute as the PSP shows it."""
+
+    dispute_id: str
+    payment_id: str
+    amount: int
+    currency: str
+    status: str
+    """`dispute_opened`, `dispute_challenged`, `dispute_lost` and others: the name of the event that
+    reports this status."""
+    reason: str | None = None
+    updated_at: datetime | None = field(default=None, compare=False)
+    """When its connector last changed it; None if the PSP does not show it."""
 
 
 def name_at_psp(our_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Gateway to Hyperswitch's payments and refunds.
+"""Gateway to Hyperswitch's payments, refunds and disputes.
 
 Hyperswitch promises nothing about an `Idempotency-Key`. Requests are idempotent by our names
 `payment_id` and `refund_id`: a known name is refused, without the first answer, and so the object
@@ -14,7 +14,7 @@ import httpx
 import structlog
 
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import DisputeAtPsp, PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody
 from infrastructure.hyperswitch.http_client import PspHttpClient
 from infrastructure.hyperswitch.response_checks import (
@@ -22,6 +22,7 @@ from infrastructure.hyperswitch.response_checks import (
     RefundPage,
     UnreadableAnswer,
     disagreement,
+    dispute_page,
     payment_at_psp,
     refund_at_psp,
     refund_page,
@@ -30,8 +31,8 @@ from infrastructure.hyperswitch.response_checks import (
 LONGEST_KEY = 255
 PAGE = 100
 """The PSP's largest page."""
-MOST_REFUNDS = 10_000
-"""Limit of one list; for more refunds use a smaller window."""
+MOST_LISTED = 10_000
+"""Limit of one list; for more objects use a smaller window."""
 DUPLICATE = "HE_01"
 
 _SENDABLE = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_KEY}}}")
@@ -141,7 +142,7 @@ class HyperswitchGateway:
             window["payment_id"] = payment_id
         found: dict[str, RefundAtPsp] = {}
         unreadable = total = 0
-        for offset in range(0, MOST_REFUNDS, PAGE):
+        for offset in range(0, MOST_LISTED, PAGE):
             page = _read(
                 await self._http.post("/refunds/list", {**window, "offset": offset}), refund_page
             )
@@ -161,6 +162,27 @@ class HyperswitchGateway:
                 "window.",
             )
         return list(found.values())
+
+    async def disputes(self, since: datetime, until: datetime) -> list[DisputeAtPsp] | Failure:
+        """List the disputes of a window. The PSP tells no total, so pages are read until one is
+        empty."""
+        window: dict[str, str | int] = {
+            "start_time": _instant(since),
+            "end_time": _instant(until),
+            "limit": PAGE,
+        }
+        found: dict[str, DisputeAtPsp] = {}
+        offset = 0
+        while offset < MOST_LISTED:
+            answer = await self._http.list("/disputes/list", {**window, "offset": offset})
+            page = _read(answer, dispute_page)
+            if isinstance(page, Rejected | NotExecuted | Unknown):
+                return page
+            if not page:
+                return list(found.values())
+            found.update((read.dispute_id, read) for read in page if read is not None)
+            offset += len(page)
+        return Unknown("incomplete", f"The PSP has over {MOST_LISTED} disputes in this window.")
 
     async def _create(
         self, path: str, name: str, body: PaymentBody | RefundBody, key: str

@@ -62,6 +62,10 @@ class PspHttpClient:
         """Read one object, as it is now at the connector."""
         return await self._outcome_of(self._http.build_request("GET", path, params=FORCE_SYNC))
 
+    async def list(self, path: str, query: Mapping[str, str | int]) -> Json | Failure:
+        """Read a page of a list; an answer that is an array becomes the `data` of an object."""
+        return await self._outcome_of(self._http.build_request("GET", path, params=query))
+
     async def post(
         self, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
     ) -> Json | Failure:

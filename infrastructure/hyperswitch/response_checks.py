@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 import orjson
+import structlog
 
 from application.foreign_members import texts
 from application.split_members import reverts_transfer, split_payment
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import DisputeAtPsp, PaymentAtPsp, RefundAtPsp
 from infrastructure.redaction import EXCERPT, clean, storable
 
 Json = Mapping[str, object]
@@ -22,6 +23,9 @@ code, a 429 comes from a rate limiter."""
 _DEFINITE = (400, 404, 422)
 FEW = 10
 """If a page has more refunds and all are unreadable, the PSP has changed its format."""
+
+
+log = structlog.get_logger()
 
 
 class UnreadableAnswer(ValueError):
@@ -122,6 +126,32 @@ def refund_page(resource: Json) -> RefundPage:
     return RefundPage(refunds, unreadable, _member(resource, "total_count", int))
 
 
+def dispute_page(resource: Json) -> Sequence[DisputeAtPsp | None]:
+    """Read a page of disputes; None stands for one that cannot be read, since it must not hide the
+    others. Raises UnreadableAnswer."""
+    items = resource.get("data")
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise UnreadableAnswer("The PSP's list of disputes is no array of objects.")
+    return [_dispute_or_none(item) for item in items]
+
+
+def _dispute_or_none(item: Json) -> DisputeAtPsp | None:
+    amount = item.get("amount")
+    try:
+        return DisputeAtPsp(
+            dispute_id=_member(item, "dispute_id", str),
+            payment_id=_member(item, "payment_id", str),
+            amount=int(amount) if isinstance(amount, str) else _member(item, "amount", int),
+            currency=_member(item, "currency", str).upper(),
+            status=clean(_member(item, "dispute_status", str)),
+            reason=_text(item, "connector_reason"),
+            updated_at=_instant(item, "connector_updated_at"),
+        )
+    except ValueError as error:
+        log.warning("a listed dispute is unreadable and left out", error=clean(str(error)))
+        return None
+
+
 def disagreement(
     resource: PaymentAtPsp | RefundAtPsp, expected: Mapping[str, object]
 ) -> Unknown | None:
@@ -143,6 +173,8 @@ def _object(body: bytes) -> Json | None:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+    if isinstance(parsed, list):  # the PSP's list of disputes
+        return {"data": parsed}
     return parsed if isinstance(parsed, dict) else None
 
 

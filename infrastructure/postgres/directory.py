@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from application.missed_webhooks.ports import KnownRefund
+from application.missed_webhooks.ports import KnownDispute, KnownRefund
 from application.ports import OrderMatches, WebhookName
+from domain.dispute import DisputeStatus
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.named_queries import queries
@@ -112,6 +113,15 @@ class PostgresDirectory:
         """Return refund statuses by name. See `application.missed_webhooks.ports.KnownRefunds`."""
         rows = await self._rows("refund_statuses", (list(names),))
         return {name: KnownRefund(status, version) for name, status, version in rows}
+
+    async def dispute_statuses(
+        self, provider: str, names: Collection[str]
+    ) -> Mapping[str, KnownDispute]:
+        """Return dispute statuses by name. See
+        `application.missed_webhooks.ports.KnownDisputes`."""
+        values = {"provider": provider, "names": list(names)}
+        rows = await self._rows("dispute_statuses", values)
+        return {name: KnownDispute(DisputeStatus(told), version) for name, told, version in rows}
 
     async def _rows(
         self, query: str, values: Mapping[str, object] | Sequence[object]

@@ -290,7 +290,7 @@ async def test_slice_above_list_limit_is_split(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hyperswitch, "PAGE", 1)
-    monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 2)
+    monkeypatch.setattr(hyperswitch, "MOST_LISTED", 2)
     await ledger.order(psp)
     for _ in range(5):
         await make_refund_at_psp(psp, amount=100)

@@ -78,6 +78,9 @@ select given.name, case when r.status = 'review' and exists (
                 select * from refunds where psp_refund_id = given.name
                 limit 1) r on true;
 
+-- dispute_statuses: status and version of disputes
+select dispute_id, status, version from disputes where provider = %(provider)s and dispute_id = any(%(names)s);
+
 -- transfers_of: all transfers of an order
 select transfer_id from seller_transfers where order_id = %s;
 

@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from application.missed_webhooks.ports import KnownRefund
+from application.missed_webhooks.ports import KnownDispute, KnownRefund
 from application.ports import OrderMatches, WebhookName
+from domain.dispute import DisputeStatus
+from domain.identity import dispute_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.simulation.in_memory.database import MemoryDatabase
 from projections.orders import OrderRow, OrderStatus
@@ -103,6 +105,16 @@ class MemoryDirectory:
         return {
             name: KnownRefund(row.status, row.version)
             for name, row in found.items()
+            if row is not None
+        }
+
+    async def dispute_statuses(
+        self, provider: str, names: Collection[str]
+    ) -> Mapping[str, KnownDispute]:
+        rows = (self._tables["disputes"].get(dispute_stream(provider, name)) for name in names)
+        return {
+            row.dispute_id: KnownDispute(DisputeStatus(row.status), row.version)
+            for row in rows
             if row is not None
         }
 

@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 LOST, DOUBLED = 0.02, 0.05
 """Shares of the webhooks that never arrive, and that arrive twice."""
-DISPUTED = b'"event_type":"dispute_'
-"""Webhooks of disputes arrive: the ledger does not poll the PSP's disputes, and says so."""
 OUTAGE_AT, OUTAGE_FOR = 2 * DAY + 10 * HOUR, 45 * 60.0
 """Begin and length of Stripe's outage."""
 BAD_DEPLOY_AT, BAD_DEPLOY_FOR = 4 * DAY + 14 * HOUR, HOUR
@@ -161,7 +159,7 @@ class WeekWorld:
         """Deliver a webhook to any living process, sometimes twice, or lose it for good after a
         2xx. Raises OSError."""
         provider = url.rpartition("/")[2]
-        if self._chance.random() < LOST and DISPUTED not in body:
+        if self._chance.random() < LOST:
             return 200
         for _ in range(2 if self._chance.random() < DOUBLED else 1):
             alive = [process for process in self.processes if process.alive]

@@ -19,6 +19,7 @@ from infrastructure.simulators.hyperswitch.render import (
 from infrastructure.simulators.hyperswitch.requests import (
     LARGEST_PAGE,
     CreateRefundRequest,
+    DisputeListRequest,
     PaymentRequest,
     RefundListRequest,
 )
@@ -232,6 +233,19 @@ class SimulatedPspBooks:
 
     def dispute(self, dispute_id: str) -> PspDisputeRow:
         return _found(self.disputes, dispute_id, "no_such_dispute")
+
+    def page_of_disputes(self, query: DisputeListRequest) -> list[PspDisputeRow]:
+        """Return one page, newest first."""
+        if not 1 <= query.limit <= LARGEST_PAGE:
+            raise Refusal("request_invalid", problem="limit should be in between 1 and 100")
+        since, until = query.start_time, query.end_time
+        found = [
+            dispute
+            for dispute in reversed(self.disputes.values())
+            if dispute.created >= since.timestamp()
+            and (until is None or dispute.created <= until.timestamp())
+        ]
+        return found[query.offset : query.offset + query.limit]
 
     def settle_dispute(self, dispute: PspDisputeRow, status: str, announce: bool = True) -> None:
         dispute.status, dispute.updated = status, self._clock.now()

@@ -4,6 +4,7 @@ import orjson
 
 from infrastructure.simulators.common.exchange import Exchange
 from infrastructure.simulators.common.fault_actions import Point
+from infrastructure.simulators.common.forms import read_pairs
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.common.request import Answer
 from infrastructure.simulators.hyperswitch.operations import PspOperation, subject_of
@@ -18,6 +19,7 @@ class PspExchange(Exchange[PspWorld, PspOperation]):
 
     def read_head(self, headers: dict[str, str], query: bytes) -> None:
         self.request.sent = {"headers": headers, "query": query.decode("latin-1"), "body": ""}
+        self.request.pairs = read_pairs(query)
         self.request.api_key = headers.get("api-key")
         self.request.key = headers.get("idempotency-key")
 

@@ -6,11 +6,12 @@ from functools import partial
 from typing import TypeAlias
 
 from infrastructure.simulators.common.request import ApiOperation, ApiRequest
-from infrastructure.simulators.hyperswitch.render import payment_json, refund_json
+from infrastructure.simulators.hyperswitch.render import dispute_json, payment_json, refund_json
 from infrastructure.simulators.hyperswitch.requests import (
     CancelRequest,
     CaptureRequest,
     CreateRefundRequest,
+    DisputeListRequest,
     PaymentRequest,
     RefundListRequest,
     checked_body,
@@ -18,7 +19,7 @@ from infrastructure.simulators.hyperswitch.requests import (
 from infrastructure.simulators.hyperswitch.rows import Json, PaymentRow
 from infrastructure.simulators.hyperswitch.world import PspWorld
 
-Execute: TypeAlias = Callable[[PspWorld, ApiRequest], Json]
+Execute: TypeAlias = Callable[[PspWorld, ApiRequest], Json | list[Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,15 @@ def _list_refunds(world: PspWorld, request: ApiRequest) -> Json:
     }
 
 
+def _retrieve_dispute(world: PspWorld, request: ApiRequest) -> Json:
+    return dispute_json(world.books.dispute(request.target["dispute_id"]))
+
+
+def _list_disputes(world: PspWorld, request: ApiRequest) -> list[Json]:
+    query = checked_body(DisputeListRequest, dict(request.pairs))
+    return [dispute_json(dispute) for dispute in world.books.page_of_disputes(query)]
+
+
 _PAYMENT = "/payments/{payment_id}"
 
 OPERATIONS: tuple[PspOperation, ...] = (
@@ -105,5 +115,9 @@ OPERATIONS: tuple[PspOperation, ...] = (
     PspOperation("payments.cancel", "POST", _PAYMENT + "/cancel", _cancel),
     PspOperation("refunds.create", "POST", "/refunds", _create_refund),
     PspOperation("refunds.list", "POST", "/refunds/list", _list_refunds, writes=False),
+    PspOperation("disputes.list", "GET", "/disputes/list", _list_disputes, writes=False),
+    PspOperation(
+        "disputes.retrieve", "GET", "/disputes/{dispute_id}", _retrieve_dispute, writes=False
+    ),
     PspOperation("refunds.retrieve", "GET", "/refunds/{refund_id}", _retrieve_refund, writes=False),
 )

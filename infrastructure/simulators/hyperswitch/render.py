@@ -57,7 +57,7 @@ def refund_json(refund: PspRefundRow, config: HyperswitchConfig) -> Json:
 
 
 def dispute_json(dispute: PspDisputeRow) -> Json:
-    """Return the dispute's JSON. The list of members is a guess."""
+    """Return the dispute's JSON, with the members of the PSP's published source."""
     return {
         "dispute_id": dispute.dispute_id,
         "payment_id": dispute.payment_id,
@@ -70,8 +70,14 @@ def dispute_json(dispute: PspDisputeRow) -> Json:
         "connector_status": dispute.status,
         "connector_dispute_id": f"dp_{dispute.dispute_id}",
         "connector_reason": None,
+        "connector_reason_code": None,
         "challenge_required_by": None,
+        "connector_created_at": None,
+        "connector_updated_at": instant(dispute.updated),
         "created_at": instant(dispute.created),
+        "profile_id": None,
+        "merchant_connector_id": None,
+        "is_already_refunded": False,
     }
 
 

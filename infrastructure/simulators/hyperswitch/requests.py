@@ -63,6 +63,13 @@ class RefundListRequest(BaseModel):
     refund_status: list[str] | None = None
 
 
+class DisputeListRequest(BaseModel):
+    limit: int = 10
+    offset: int = Field(default=0, ge=0)
+    start_time: AwareDatetime = datetime.fromisoformat("1970-01-01T00:00:00Z")
+    end_time: AwareDatetime | None = None
+
+
 Body = TypeVar("Body", bound=BaseModel)
 
 

@@ -10,7 +10,7 @@ from application.missed_webhooks.ports import KnownRefund, Span
 from application.missed_webhooks.psp_reader import PspReader
 from application.missed_webhooks.psp_refunds import MissedRefunds
 from domain.provider_call.outcome import Failure, LookUpFailed, Unknown
-from domain.provider_call.psp_objects import PaymentAtPsp, RefundAtPsp
+from domain.provider_call.psp_objects import DisputeAtPsp, PaymentAtPsp, RefundAtPsp
 from domain.provider_call.request_body import PaymentBody, RefundBody
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -36,6 +36,9 @@ class FakePsp:
         if "/" in refund_id:
             raise ValueError(f"{refund_id!r} cannot be a refund_id at the PSP")
         return AWAY if refund_id in self.away else self.shown[refund_id]
+
+    async def disputes(self, since: datetime, until: datetime) -> list[DisputeAtPsp] | Failure:
+        raise AssertionError("the poller only looks for refunds")
 
     async def create_payment(
         self, idempotency_key: str, body: PaymentBody

@@ -117,7 +117,7 @@ async def test_endless_list_is_not_read_on(
     refunds_of: Callable[..., Awaitable[list[str]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hyperswitch, "MOST_REFUNDS", 100)
+    monkeypatch.setattr(hyperswitch, "MOST_LISTED", 100)
     await refunds_of(101)
     answer = await gateway.refunds(NINE, NINE + HOUR)
     assert isinstance(answer, Unknown)
