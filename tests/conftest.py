@@ -11,6 +11,7 @@ EmbeddedPostgres of its own.
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cached_property
@@ -208,9 +209,16 @@ class Databases:
         self._admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 
     def _drop(self, name: str) -> None:
-        self._dropper.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self._dropper.execute(drop)
+                return
+            except psycopg.errors.InsufficientPrivilege:  # an autovacuum worker, soon at its end,
+                if time.monotonic() > deadline:  # which no ordinary role may terminate
+                    raise
+                time.sleep(0.2)
 
 
 def _fingerprint(migrations: list[migration_files.Migration], owner: str) -> str:

