@@ -1,0 +1,9 @@
+"""Helpers of the tests. A failed assertion in them is explained as one in a test is."""
+
+import pkgutil
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__))
+)
