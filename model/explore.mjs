@@ -3,13 +3,15 @@
 //   node explore.mjs                  all cases, a table
 //   node explore.mjs --quick --json   the cases of CI, for a program
 //   node explore.mjs NAME             one case; the shortest counterexample is printed
+//   node explore.mjs --parse          let Quint parse the changed model; --check compares only
 //
 // Quint's own simulator draws random runs, and its model checkers need Java and a download. This
-// script lets Quint parse the model, compiles the parsed definitions to JavaScript, and explores
-// breadth-first. So there is one text of the rules, and the shortest counterexample is found.
+// script compiles Quint's parse tree to JavaScript and explores breadth-first. So there is one text
+// of the rules, and the shortest counterexample is found.
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -100,7 +102,7 @@ class Compiler {
   }
 
   definition({ name, expr, qualifier }) {
-    const parameters = expr.kind === "lambda" ? expr.params.map((p) => `$${p.name}`) : [];
+    const parameters = expr.kind === "lambda" ? expr.params.map((p) => this.bound(p.name)) : [];
     const body = expr.kind === "lambda" ? expr.expr : expr;
     if (qualifier !== "action") return `function $${name}(${["s", ...parameters]}){return ${this.value(body)};}`;
     return `function $${name}(${["s", "n", "k", ...parameters]}){${this.action(body, "n", (n) => `k(${n});`)}}`;
@@ -116,9 +118,9 @@ class Compiler {
         if (this.vars.includes(e.name)) return `s.${e.name}`;
         return this.defs.has(e.name) ? `$${e.name}(s)` : `$${e.name}`;
       case "lambda":
-        return `(${e.params.map((p) => `$${p.name}`)})=>${this.value(e.expr)}`;
+        return `(${e.params.map((p) => this.bound(p.name))})=>${this.value(e.expr)}`;
       case "let":
-        return `(($${e.opdef.name})=>${this.value(e.expr)})(${this.value(e.opdef.expr)})`;
+        return `((${this.bound(e.opdef.name)})=>${this.value(e.expr)})(${this.value(e.opdef.expr)})`;
       case "app": {
         const args = e.args.map((arg) => this.value(arg));
         if (this.defs.has(e.opcode)) return `$${e.opcode}(${["s", ...args]})`;
@@ -127,6 +129,12 @@ class Compiler {
       }
     }
     throw new Error(`cannot compile ${e.kind} ${e.opcode ?? ""}`);
+  }
+
+  /** The identifier of a local name, which must not hide a definition. */
+  bound(name) {
+    if (name !== "_" && (this.defs.has(name) || this.vars.includes(name))) throw new Error(`${name} is defined twice`);
+    return `$${name}`;
   }
 
   isAction(e) {
@@ -144,8 +152,8 @@ class Compiler {
       const { name, expr, qualifier } = e.opdef;
       const body = this.action(e.expr, n, then);
       return qualifier === "nondet"
-        ? `for(const $${name} of ${this.value(expr.args[0])}){${body}}`
-        : `{const $${name}=${this.value(expr)};${body}}`;
+        ? `for(const ${this.bound(name)} of ${this.value(expr.args[0])}){${body}}`
+        : `{const ${this.bound(name)}=${this.value(expr)};${body}}`;
     }
     const next = `n${this.number = (this.number ?? 0) + 1}`;
     if (e.kind === "name") return `$${e.name}(s,${this.named(n, e.name)},(${next})=>{${then(next)}});`;
@@ -167,7 +175,7 @@ class Compiler {
 
   /** The outermost action below `step` names the transition. */
   named(n, name, args = []) {
-    if (["step", "worker_step", "fault", "noFault", "unchanged", "rest"].includes(name)) return n;
+    if (["step", "fault", "noFault", "unchanged", "rest"].includes(name)) return n;
     return `{$:[${[text(name), ...args.slice(0, 1)]}].join(" "),...${n}}`;
   }
 }
@@ -183,8 +191,8 @@ function exchanged(state) {
   return { ...state, workers: { A: B, B: A }, lease: { ...state.lease, by } };
 }
 
-/** Explore breadth-first; stop at the first state that breaks the invariant, or at `most` states. */
-export function explore(declarations, { constants = {}, replaced = {}, most = Infinity } = {}) {
+/** Explore breadth-first; stop at the first state that breaks the invariant. */
+function explore(declarations, { constants = {}, replaced = {} }) {
   const compiler = new Compiler(structuredClone(declarations), constants, replaced);
   const { init, step, safe, settled, healed } = compiler.compiled(["init", "step", "safe", "settled", "healed"]);
   const names = compiler.vars;
@@ -208,7 +216,7 @@ export function explore(declarations, { constants = {}, replaced = {}, most = In
   };
 
   init({}, {}, (state) => keep(state, -1));
-  for (let at = 0; at < states.length && broken === undefined && states.length < most; at++) {
+  for (let at = 0; at < states.length && broken === undefined; at++) {
     const state = states[at], out = new Set();
     step(state, {}, (successor) => {
       transitions++;
@@ -219,13 +227,12 @@ export function explore(declarations, { constants = {}, replaced = {}, most = In
     edges.push(healed(state) ? [...out] : null);
     end.push(settled(state));
   }
-  const complete = broken === undefined && edges.length === states.length;
   const path = [];
   for (let at = broken; at !== undefined && at >= 0; at = parents[at]) path.unshift([labels[at], at]);
   return {
-    states: states.length, transitions, depth: depths.at(-1), complete,
+    states: states.length, transitions, depth: depths.at(-1),
     safe: broken === undefined,
-    live: complete ? ends(edges, end) : undefined,
+    live: broken === undefined ? ends(edges, end) : undefined,
     counterexample: path.map(([label]) => label),
     last: broken === undefined ? undefined : states[broken],
   };
@@ -259,38 +266,105 @@ function ends(edges, end) {
   return true;
 }
 
-// --- cases -----------------------------------------------------------------------------------------
+// --- parsed text of the model --------------------------------------------------------------------
+//
+// parsed.json has Quint's parse tree without types and positions, so that the model can be explored
+// without Quint. It names the texts that it was made from.
 
-export function parse(file) {
+const SOURCES = ["call_protocol.qnt", "mutations.qnt"];
+const PARSED = join(HERE, "parsed.json");
+
+function shortened(e) {
+  switch (e.kind) {
+    case "int":
+    case "bool":
+      return e.value;
+    case "str":
+      return { str: e.value };
+    case "name":
+      return e.name;
+    case "app":
+      return [e.opcode, ...e.args.map(shortened)];
+    case "lambda":
+      return { params: e.params.map((p) => p.name), body: shortened(e.expr) };
+    case "let":
+      return { let: e.opdef.name, qualifier: e.opdef.qualifier, is: shortened(e.opdef.expr), in: shortened(e.expr) };
+  }
+  throw new Error(`cannot shorten ${e.kind}`);
+}
+
+function expanded(e) {
+  if (typeof e === "number") return { kind: "int", value: e };
+  if (typeof e === "boolean") return { kind: "bool", value: e };
+  if (typeof e === "string") return { kind: "name", name: e };
+  if (Array.isArray(e)) return { kind: "app", opcode: e[0], args: e.slice(1).map(expanded) };
+  if ("str" in e) return { kind: "str", value: e.str };
+  if ("params" in e) return { kind: "lambda", params: e.params.map((name) => ({ name })), expr: expanded(e.body) };
+  return { kind: "let", opdef: { name: e.let, qualifier: e.qualifier, expr: expanded(e.is) }, expr: expanded(e.in) };
+}
+
+function hashes() {
+  const hash = (file) => createHash("sha256").update(readFileSync(join(HERE, file))).digest("hex");
+  return Object.fromEntries(SOURCES.map((file) => [file, hash(file)]));
+}
+
+/** Return the content of parsed.json for the present texts; Quint has to be installed. */
+function parsed() {
+  if (!existsSync(QUINT)) throw new Error("Quint is not installed: run `npm ci` in model/");
   const directory = mkdtempSync(join(tmpdir(), "call-protocol-"));
   try {
     const out = join(directory, "model.json");
-    const parsed = spawnSync(process.execPath, [QUINT, "parse", "--out", out, join(HERE, file)], { encoding: "utf8" });
-    if (parsed.status !== 0) throw new Error(`Quint cannot parse ${file}: ${parsed.stdout}${parsed.stderr}`);
-    return JSON.parse(readFileSync(out, "utf8")).modules.flatMap((module) => module.declarations);
+    const quint = spawnSync(process.execPath, [QUINT, "parse", "--out", out, join(HERE, "mutations.qnt")], { encoding: "utf8" });
+    if (quint.status !== 0) throw new Error(`Quint cannot parse the model: ${quint.stdout}${quint.stderr}`);
+    const declarations = JSON.parse(readFileSync(out, "utf8")).modules.flatMap((module) => module.declarations);
+    const lines = declarations
+      .filter((d) => d.kind === "def" || d.kind === "var")
+      .map((d) => JSON.stringify(d.kind === "var" ? { var: d.name } : { def: d.name, qualifier: d.qualifier, is: shortened(d.expr) }));
+    return `{"sources":${JSON.stringify(hashes())},\n"declarations":[\n${lines.join(",\n")}\n]}\n`;
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
+function declared() {
+  const { sources, declarations } = JSON.parse(readFileSync(PARSED, "utf8"));
+  if (text(sources) !== text(hashes())) throw new Error("parsed.json is older than the model: run `node explore.mjs --parse`");
+  return declarations.map((d) =>
+    "var" in d ? { kind: "var", name: d.var } : { kind: "def", name: d.def, qualifier: d.qualifier, expr: expanded(d.is) });
+}
+
+// --- cases -----------------------------------------------------------------------------------------
+
+function explored(declarations, one) {
+  const began = performance.now();
+  const result = explore(declarations, one);
+  const expected = one.broken ? !result.safe : result.safe && result.live;
+  return { name: one.name, broken: one.broken ?? false, expected, seconds: (performance.now() - began) / 1000, ...result };
+}
+
+function line(r) {
+  const outcome = r.safe ? (r.live ? "safe, always settles" : "safe, may never settle") : `broken in ${r.counterexample.length - 1} steps`;
+  return `${r.expected ? "ok  " : "FAIL"} ${r.name.padEnd(34)} ${outcome.padEnd(24)} ${r.states} states, ${r.transitions} transitions, depth ${r.depth}, ${r.seconds.toFixed(1)} s`;
+}
+
 function main(args) {
   const quick = args.includes("--quick"), json = args.includes("--json");
   const named = args.filter((arg) => !arg.startsWith("--"));
+  if (args.includes("--parse")) return writeFileSync(PARSED, parsed());
+  if (args.includes("--check")) {
+    if (parsed() !== readFileSync(PARSED, "utf8")) throw new Error("parsed.json differs from Quint's parse tree of the model");
+    return;
+  }
   const cases = JSON.parse(readFileSync(join(HERE, "cases.json"), "utf8"))
     .filter((one) => (named.length > 0 ? named.includes(one.name) : !quick || one.quick));
-  const declarations = parse("mutations.qnt");
+  const declarations = declared();
   const results = cases.map((one) => {
-    const began = performance.now();
-    const result = explore(declarations, one);
-    const expected = one.broken ? !result.safe : result.safe && result.complete && result.live;
-    return { name: one.name, broken: one.broken ?? false, expected, seconds: (performance.now() - began) / 1000, ...result };
+    const result = explored(declarations, one);
+    if (!json) console.log(line(result));
+    if (named.length > 0 && !result.safe) console.log(result.counterexample.join("\n"), "\n", JSON.stringify(result.last, null, 1));
+    return result;
   });
   if (json) console.log(JSON.stringify(results));
-  else for (const r of results) {
-    const outcome = r.safe ? (r.complete ? `safe, ${r.live ? "always settles" : "may never settle"}` : "safe so far") : `broken in ${r.counterexample.length - 1} steps`;
-    console.log(`${r.expected ? "ok  " : "FAIL"} ${r.name.padEnd(34)} ${outcome.padEnd(24)} ${r.states} states, ${r.transitions} transitions, depth ${r.depth}, ${r.seconds.toFixed(1)} s`);
-    if (named.length > 0 && !r.safe) console.log(r.counterexample.join("\n"), "\n", JSON.stringify(r.last, null, 1));
-  }
   process.exitCode = results.every((r) => r.expected) ? 0 : 1;
 }
 
