@@ -1,9 +1,9 @@
 """Worker: the loop that claims due work and takes one step of each piece, at Stripe or at the PSP.
 
-1. The rate of the whole claim is reserved, then the intent (`CallStarted`, frozen body and key) is
-   committed.
-2. The call waits for a slot, and is made while enough of the lease is left. No transaction or lock
-   of the database is open.
+1. The rate of the whole claim is reserved. Then the intent (`CallStarted`, frozen body and key) is
+   committed, while few others wait for a slot.
+2. The call gets a slot, and is made if enough of the lease is left and the intent is young. No
+   transaction or lock of the database is open.
 3. The outcome is committed by itself. If the process dies in between, the lease ends and another
    process goes on under the same key.
 """
@@ -26,10 +26,14 @@ from application.process_managers.process import Answer, NotCalled, ProcessManag
 from application.unit_of_work import UnitOfWork
 from domain.errors import Conflict, NewerRelease
 from domain.provider_call.outcome import ProviderSignal
+from domain.provider_call.retry_policy import LATEST_CALL
 from domain.provider_call.steps import LookUp, Rest, Send
 
 ENOUGH_LEASE = timedelta(seconds=2)
 """With less of the lease left no call begins, since another process might begin it as well."""
+INTENTS_AHEAD = 4
+"""One in so many pieces of work that are held may wait for a slot with its intent committed: enough
+to keep the slots busy, and few enough that each call begins soon after its intent."""
 SHORTEST_SLEEP = 0.01
 
 log = structlog.get_logger()
@@ -71,6 +75,7 @@ class Worker(Loop, Generic[Answer]):
         )
         self._monitor, self._clock, self._slots, self._limits = monitor, clock, slots, limits
         self._recorder = OutcomeRecorder(event_log, clock)
+        self._ahead = asyncio.Semaphore(max(1, limits.capacity // INTENTS_AHEAD))
         self._leases = Leases(work, f"{process.kind}-{uuid4().hex[:12]}", limits.lease)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,8 +142,7 @@ class Worker(Loop, Generic[Answer]):
     async def _work_on(self, subject_id: UUID, uow: UnitOfWork, wait: float) -> None:
         try:
             await wait_for(self._stopping, wait)
-            if not self._stopping.is_set() and self._may_run(uow, subject_id):
-                await self._take_step(subject_id, uow)
+            await self._take_step(subject_id, uow)
         except Conflict:
             log.debug("another process was first", subject_id=str(subject_id))
         except Exception:  # its lease ends and it is claimed again; the others go on
@@ -151,12 +155,40 @@ class Worker(Loop, Generic[Answer]):
         return self._process.may_run(uow, subject_id, self._monitor.state)
 
     async def _take_step(self, subject_id: UUID, uow: UnitOfWork) -> None:
-        step = self._process.next_step(uow, subject_id, self._clock.now(), self._monitor.state)
-        if uow.changed():
-            await self._event_log.append(uow)
-        if isinstance(step, Rest):
-            return
-        answer = await self._ask_provider(subject_id, uow, step)
+        async with self._ahead:
+            if self._stopping.is_set() or not self._may_run(uow, subject_id):
+                return
+            decided_at = self._clock.now()
+            step = self._process.next_step(uow, subject_id, decided_at, self._monitor.state)
+            if uow.changed():
+                await self._event_log.append(uow)
+            if isinstance(step, Rest):
+                return
+            await self._slots.acquire()
+        answer: Answer | NotCalled
+        try:
+            if isinstance(step, Send) and self._clock.now() - decided_at > LATEST_CALL:
+                answer = NotCalled("The call could not begin soon after its intent.")
+            else:
+                answer = await self._ask_provider(subject_id, uow, step)
+        finally:
+            self._slots.release()
+        await self._record(subject_id, uow, step, answer)
+
+    async def _ask_provider(
+        self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp
+    ) -> Answer | NotCalled:
+        if self._leases.seconds_left(subject_id) < ENOUGH_LEASE.total_seconds():
+            return NotCalled("Too little of the lease was left to begin the call.")
+        if not self._may_run(uow, subject_id):
+            return NotCalled("An outage or a pause began before the call did.")
+        if isinstance(step, Send):
+            return await self._process.call(uow, subject_id, step)
+        return await self._process.look_up(uow, subject_id, step)
+
+    async def _record(
+        self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp, answer: Answer | NotCalled
+    ) -> None:
         await self._recorder.record(self._process, subject_id, uow, step, answer)
         if isinstance(answer, NotCalled):
             return
@@ -165,15 +197,3 @@ class Worker(Loop, Generic[Answer]):
             await self._rate_limiter.slow_down(self._process.endpoint)
         account = self._process.account(uow, subject_id)
         await self._monitor.observe(subject_id, step, signal, account)
-
-    async def _ask_provider(
-        self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp
-    ) -> Answer | NotCalled:
-        async with self._slots:
-            if self._leases.seconds_left(subject_id) < ENOUGH_LEASE.total_seconds():
-                return NotCalled("Too little of the lease was left to begin the call.")
-            if not self._may_run(uow, subject_id):
-                return NotCalled("An outage or a pause began before the call did.")
-            if isinstance(step, Send):
-                return await self._process.call(uow, subject_id, step)
-            return await self._process.look_up(uow, subject_id, step)

@@ -103,9 +103,16 @@ def not_executed(
     )
 
 
-def given_back(operation: Operation, detail: str, now: datetime) -> Deferral:
-    """Take back the intent of a call that was not made; doubts about earlier calls remain."""
-    return _unchanged(operation, DeferralReason.GIVEN_BACK, detail, now)._replace(
+def given_back(
+    operation: Operation, detail: str, due_at: datetime | None, now: datetime
+) -> Deferral:
+    """Take back the intent of a call that was not made; doubts about earlier calls remain.
+
+    The work keeps its due time `due_at`, so that it comes before younger work, and counts as
+    overdue if this happens again and again.
+    """
+    until = min(due_at, now) if due_at is not None else now
+    return _unchanged(operation, DeferralReason.GIVEN_BACK, detail, until)._replace(
         open=operation.unknown
     )
 

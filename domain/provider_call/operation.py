@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.provider_call.reasons import DeferralReason
-from domain.provider_call.retry_policy import Policy
+from domain.provider_call.retry_policy import LATEST_CALL, Policy
 
 TRANSFER = "transfer"
 """The operation that pays the seller. An operation that reverses is named by the id of its
@@ -68,6 +68,8 @@ class Operation(NamedTuple):
     """The key of that call."""
     first_began: datetime | None = None
     last_began: datetime | None = None
+    begins_by: datetime | None = None
+    """The latest instant at which the last call may have begun or may still begin."""
     in_call: bool = False
     unknown: bool = False
     """True if an attempt of this epoch ended `Unknown`; stays true within the epoch."""
@@ -112,9 +114,9 @@ class Operation(NamedTuple):
     def under_way_until(self, now: datetime, policy: Policy) -> datetime | None:
         """Return the instant until which the last call may be under way, so that absence proves
         nothing; None if it has ended."""
-        if self.last_began is None or self.pending:
+        if self.begins_by is None or self.pending:
             return None
-        ends_by = self.last_began + policy.call_timeout
+        ends_by = self.begins_by + policy.call_timeout
         return ends_by if now < ends_by else None
 
     def must_look_up(
@@ -139,6 +141,7 @@ class Operation(NamedTuple):
             epoch_key=key,
             first_began=self.first_began or at,
             last_began=at,
+            begins_by=at + LATEST_CALL,
             lost=self.lost + self.in_call,
             unknown=self.open,
             in_call=True,
@@ -153,11 +156,13 @@ class Operation(NamedTuple):
             attempt=self.attempt,
             first_began=self.first_began,
             last_began=self.last_began,
+            begins_by=self.begins_by,
             looked_at=self.looked_at,
         )
 
     def deferred(self, deferral: Deferral, at: datetime) -> "Operation":
-        """Return the operation after an outcome that does not end it, recorded at `at`."""
+        """Return the operation after an outcome that does not end it, recorded at `at`. From then
+        on the last call does not begin: either it has ended, or its process has lost the lease."""
         absent = deferral.why == DeferralReason.ABSENT
         same_key = deferral.epoch == self.epoch
         undecided = deferral.why == DeferralReason.PENDING
@@ -165,6 +170,7 @@ class Operation(NamedTuple):
             epoch=deferral.epoch,
             epoch_began=self.epoch_began if same_key else None,
             in_call=False,
+            begins_by=min(self.begins_by, at) if self.begins_by is not None else None,
             unknown=deferral.open,
             retry_count=deferral.retry_count,
             hindered=deferral.hindered,

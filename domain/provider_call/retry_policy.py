@@ -5,6 +5,10 @@ from datetime import timedelta
 
 from domain.backoff import next_delay
 
+LATEST_CALL = timedelta(seconds=15)
+"""With an older intent no call begins. So a look-up knows how long the call of a process that
+vanished may be under way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -15,8 +19,8 @@ class Policy:
     base: timedelta = timedelta(minutes=1)
     maximum: timedelta = timedelta(hours=1)
     call_timeout: timedelta = timedelta(seconds=30)
-    """An older call has ended on our side; a look-up that has to prove absence begins no
-    earlier."""
+    """A call that began earlier has ended on our side; a look-up that has to prove absence waits
+    for that."""
     key_lifetime: timedelta = timedelta(hours=23)
     """Stripe may forget an idempotency key after 24 h; an older key is not used before a look-up at
     Stripe."""

@@ -120,7 +120,7 @@ def give_back(refund: Refund, attempt: int, why: str, now: datetime) -> None:
     """Take back the intent of a call that was not made; doubts about earlier calls remain."""
     operation = refund.operation
     if operation is not None and operation.awaits(REFUND, attempt):
-        refund.defer(deferral.given_back(operation, why, now), now)
+        refund.defer(deferral.given_back(operation, why, refund.next_retry_at, now), now)
 
 
 def ask_again(

@@ -154,7 +154,7 @@ def give_back(transfer: SellerTransfer, what: str, attempt: int, why: str, now: 
     """Take back the intent of a call that was not made; doubts about earlier calls remain."""
     operation = transfer.operation
     if operation is not None and operation.awaits(what, attempt):
-        transfer.defer(deferral.given_back(operation, why, now), now)
+        transfer.defer(deferral.given_back(operation, why, transfer.next_retry_at, now), now)
 
 
 def forgive(transfer: SellerTransfer, what: str, attempt: int, now: datetime) -> None:

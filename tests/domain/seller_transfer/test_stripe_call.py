@@ -12,6 +12,7 @@ from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, LookFirst
 from domain.provider_call.outcome import Hindrance, NotExecuted, Succeeded, Unknown
 from domain.provider_call.reasons import DeferralReason
+from domain.provider_call.retry_policy import LATEST_CALL
 from domain.provider_call.steps import LOST_IN_A_ROW, LookUp, Rest, Send
 from domain.seller_transfer.facts import AttemptDeferred, CallStarted
 from domain.seller_transfer.stripe_call import begin, forgive, give_back, postpone
@@ -168,6 +169,21 @@ def test_look_up_waits_for_the_end_of_a_running_call(due: Story, answers: type[A
     assert due.transfer.next_retry_at == ended
     assert due.operation.open
     assert due.operation.exhausted
+    assert isinstance(due.comes_due().step(), LookUp)
+
+
+def test_look_up_waits_for_a_call_that_began_late(due: Story) -> None:
+    """The process died right after its call, which had begun as late after its intent as it may.
+    Meanwhile the key has become too old to be sent again."""
+    due.send()
+    due.passes(due.policy.key_lifetime - SECOND)
+    due.send()
+    ends_by = due.now + LATEST_CALL + due.policy.call_timeout
+
+    due.passes(due.policy.call_timeout)
+    assert isinstance(due.step(), Rest)
+
+    assert due.transfer.next_retry_at == ends_by
     assert isinstance(due.comes_due().step(), LookUp)
 
 
@@ -394,6 +410,14 @@ def test_call_that_was_not_made_is_given_back(due: Story) -> None:
     assert not due.operation.open
     assert due.operation.retry_count == 0
     assert due.send().key == send.key
+
+
+def test_call_given_back_keeps_its_due_time(due: Story) -> None:
+    due_at = due.transfer.next_retry_at
+    due.passes(HOUR)
+    send = due.send()
+    give_back(due.transfer, send.what, send.attempt, "too late", due.now)
+    assert due.transfer.next_retry_at == due_at, "it counts as overdue, and comes first"
 
 
 def test_unknown_operation_stays_unknown_after_give_back(
