@@ -7,6 +7,7 @@ change the server's settings.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.postgres.embedded.client import _binaries, _server_account
@@ -48,6 +50,11 @@ class PostgresServer:
         _run("pg_basebackup", *source, "-D", self._data, "-R", "-X", "stream", "-c", "fast")
         self.start()
 
+    def rejoin(self, primary: "PostgresServer") -> None:
+        """Become a standby of the server that has taken over, without the data of before."""
+        shutil.rmtree(self._data)
+        self.follow(primary)
+
     def start(self) -> None:
         options = [f"port={self.port}", f"unix_socket_directories={self.directory}", *SETTINGS]
         given = " ".join(f"-c {option}" for option in options)
@@ -67,6 +74,26 @@ class PostgresServer:
             SQL("alter system set {} = {}").format(Identifier(name), value),
             "select pg_reload_conf()",
         )
+
+    def require_standby(self) -> None:
+        """Let each commit wait until a standby has it."""
+        self.set("synchronous_commit", "on")
+        self.set("synchronous_standby_names", "*")
+
+    def is_synchronous(self) -> bool:
+        """Return whether a standby has all that this server has acknowledged."""
+        states = self.ask("select sync_state from pg_stat_replication")
+        return ("sync",) in states
+
+    def kill(self) -> None:
+        """Send SIGKILL to the postmaster, as the out-of-memory killer would."""
+        pid = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def ask(self, query: str, database: str = "postgres") -> list[TupleRow]:
+        """Return the rows of a query of the superuser."""
+        with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
 
     def admin(self, *statements: object, database: str = "postgres") -> None:
         with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
