@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,11 +56,23 @@ class PostgresServer:
         shutil.rmtree(self._data)
         self.follow(primary)
 
-    def start(self) -> None:
+    def start(self, **settings: str) -> None:
         options = [f"port={self.port}", f"unix_socket_directories={self.directory}", *SETTINGS]
+        options += [f"{name}={value}" for name, value in settings.items()]
         given = " ".join(f"-c {option}" for option in options)
         log = self.directory / "log"
         _run("pg_ctl", "-w", "-D", self._data, "-l", log, "-o", given, "start")
+
+    def start_again(self, tries: int = 50) -> None:
+        """Start after a kill: the processes of before take a moment to notice it."""
+        for last in [*[False] * (tries - 1), True]:
+            try:
+                self.start()
+                break
+            except AssertionError:
+                if last:
+                    raise
+                time.sleep(0.1)
 
     def stop(self) -> None:
         """End the server at once, as a power failure would."""
@@ -102,9 +115,10 @@ class PostgresServer:
 
 
 @contextmanager
-def servers(count: int = 1) -> Iterator[Sequence[PostgresServer]]:
-    """Run a primary and `count - 1` standbys; all are gone afterwards."""
-    base = Path(tempfile.mkdtemp(prefix="ledger-pg-"))
+def servers(count: int = 1, disk: Path | None = None) -> Iterator[Sequence[PostgresServer]]:
+    """Run a primary and `count - 1` standbys, with their data on `disk` if it is given; all are
+    gone afterwards."""
+    base = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir=disk))
     made = [PostgresServer(base / str(number)) for number in range(count)]
     try:
         for path in (base, *(server.directory for server in made)):
