@@ -2,7 +2,7 @@
 acknowledged call is lost, and each order moves its money once.
 
 Longer, with every disaster many times and in a random order: `DISASTERS=30 python -m pytest -n0 -s
---timeout=1800 tests/chaos/test_postgres_disasters.py`.
+tests/chaos/test_postgres_disasters.py`.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import pytest
 from infrastructure.postgres import migrate
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.e2e.conftest import Processes
-from tests.support.ledger_process import LedgerProcess, environment, free_port
+from tests.support.ledger_process import LedgerClient, LedgerProcess, environment, free_port
 from tests.support.ledger_view import LedgerView, eventually
 from tests.support.postgres_books import books_agree
 from tests.support.postgres_server import PostgresServer, servers
@@ -50,6 +50,9 @@ class BrokenWorld:
     async def start(self) -> None:
         self.serving = await self._processes.start(LEDGER_PORT=self._port)
         self.working = await self._processes.start("worker")
+
+    async def client(self) -> LedgerClient:
+        return await self._processes.talk(self.serving)
 
     async def kill_serve(self) -> None:
         await self.serving.kill()
@@ -119,7 +122,7 @@ async def survive(
 ) -> None:
     """Let these disasters happen under load, and check all that was acknowledged."""
     async with AsyncExitStack() as stack:
-        load = SteadyLoad([await broken._processes.talk(broken.serving)])
+        load = SteadyLoad([await broken.client()])
         async with load.running():
             await load.until_acknowledged(BETWEEN)
             for disaster in disasters:
@@ -143,6 +146,8 @@ async def test_disasters_under_load_lose_no_acknowledged_call(
     await survive(broken, stripe, disasters)
 
 
+@pytest.mark.skipif(not DISASTERS, reason="takes a minute: DISASTERS=1 python -m pytest …")
+@pytest.mark.timeout(300)
 async def test_swallowed_bytes_lose_no_acknowledged_call(
     broken: BrokenWorld, stripe: SimulatorControl
 ) -> None:
