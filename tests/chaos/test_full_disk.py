@@ -17,7 +17,7 @@ import pytest
 from infrastructure.postgres import migrate
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.e2e.conftest import Processes
-from tests.support.ledger_process import LedgerClient, environment
+from tests.support.ledger_process import environment
 from tests.support.ledger_view import LedgerView, eventually
 from tests.support.postgres_books import books_agree
 from tests.support.postgres_server import PostgresServer, servers
@@ -63,7 +63,7 @@ async def test_full_disk_under_load_loses_no_acknowledged_call(
                 await load.until_acknowledged(30)
                 filler = await asyncio.to_thread(fill, disk)
                 try:
-                    await eventually(lambda: not_ready(web), "the ledger is not ready")
+                    await eventually(web.is_unready, "the ledger is not ready")
                 finally:
                     filler.unlink()
                 await asyncio.to_thread(start_if_it_ended, server)
@@ -72,10 +72,6 @@ async def test_full_disk_under_load_loses_no_acknowledged_call(
                 await load.assert_nothing_lost(view, stripe)
                 await books_agree(stripe, view.pool)
             sys.stdout.write(f"full disk: {load.figures}\n")
-
-
-async def not_ready(web: LedgerClient) -> bool:
-    return (await web.http.get("/readyz")).status_code == 503
 
 
 def start_if_it_ended(server: PostgresServer) -> None:

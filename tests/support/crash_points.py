@@ -1,13 +1,14 @@
-"""Crash points: the moments before and after each call of a port, at which a process of the tests
-kills itself.
+"""Crash points: the moments before and after each call of a port and each answer to a caller, at
+which a process of the tests kills itself.
 
 The product has no part in this. A preforked process (`preforked.py`) that is given a `CrashFile`
 wraps the methods of its adapters, tells in the file the points that it reaches, and sends itself
 SIGKILL at the point that the test has armed. A port is a step by its nature: the process acts on
-PostgreSQL, Stripe and the PSP only through ports, so a kill between two of these moments leaves the
-same traces as a kill at one of them.
+PostgreSQL, Stripe and the PSP only through ports, and on its callers only by answers, so a kill
+between two of these moments leaves the same traces as a kill at one of them.
 """
 
+import asyncio
 import inspect
 import mmap
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from starlette.types import Message, Receive, Scope, Send
 
 from application import gateways, ports
 from application.backfill import backfill
@@ -38,6 +40,8 @@ from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.stripe.gateway import StripeGateway
+from infrastructure.web.auth import BearerToken
+from infrastructure.web.middleware import OPERATION
 
 ADAPTERS: Mapping[type, type] = {
     ports.EventLog: PostgresEventLog,
@@ -66,7 +70,8 @@ ADAPTERS: Mapping[type, type] = {
 CRASH_FILE, COMMAND = "CRASH_FILE", "CRASH_COMMAND"
 """Environment variables: the path of the file; the name of a command, whose points begin with it,
 and of which each statement that writes is a point as well."""
-SIDES = ("before", "after")
+ANSWER = "Answer.sent"
+"""The step of an answer to a request that changes something: its caller may rely on it."""
 ROOM = 4096
 WRITES = ("insert", "update", "delete", "create", "drop", "alter", "copy", "select ledger_append")
 
@@ -148,8 +153,30 @@ def install(environment: Mapping[str, str]) -> None:
     prefix = f"{command}: " if command else ""
     for step, adapter, name in steps():
         setattr(adapter, name, _wrapped(file, prefix, step, getattr(adapter, name)))
+    BearerToken.__call__ = _answering(file)  # type: ignore[method-assign, assignment]
     if command:
         _wrap_statements(file, prefix)
+
+
+def _answering(file: CrashFile) -> Callable[..., Awaitable[None]]:
+    """Wrap the innermost middleware, which sees the path template of an operation."""
+    inner = BearerToken.__call__
+
+    async def called(self: BearerToken, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            is_end = message["type"] == "http.response.body" and not message.get("more_body")
+            if is_end and scope["method"] == "POST":
+                label = f"{ANSWER}({scope.get(OPERATION, 'refused')})"
+                file.pass_by(f"{label} before")
+                await send(message)
+                await asyncio.sleep(0)  # uvloop writes at the end of its turn
+                file.pass_by(f"{label} after")
+            else:
+                await send(message)
+
+        await inner(self, scope, receive, sending)
+
+    return called
 
 
 def _wrapped(file: CrashFile, prefix: str, step: str, method: Method) -> Method:

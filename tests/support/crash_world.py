@@ -25,7 +25,7 @@ from tests.support.ledger_process import (
     refund,
     signed,
 )
-from tests.support.ledger_view import LedgerView
+from tests.support.ledger_view import LedgerView, eventually
 from tests.support.service import account
 
 POLL = {"MISSED_WEBHOOKS_CHECK_INTERVAL": "1s", "MISSED_WEBHOOKS_GRACE": "1s"}
@@ -79,10 +79,25 @@ class CrashWorld:
         watch = asyncio.create_task(self._replace_the_dead())
         try:
             yield self
+            await self._quiet()
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+
+    async def _quiet(self) -> None:
+        """Wait until the poller has found all events, and all of them are handled."""
+        (moment,) = await self.view.select("select now() as now")
+
+        async def handled() -> bool:
+            (row,) = await self.view.select(
+                "select (select min(seen_until) from webhook_polls) > %s "
+                "and not exists (select from webhook_inbox where status = 'stored') as all",
+                moment["now"],
+            )
+            return bool(row["all"])
+
+        await eventually(handled, "all events are handled")
 
     async def _replace_the_dead(self) -> None:
         while True:

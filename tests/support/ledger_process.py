@@ -187,6 +187,9 @@ class LedgerClient:
         body, headers = delivery
         return await self.http.post("/webhooks/hyperswitch", content=body, headers=headers)
 
+    async def is_unready(self) -> bool:
+        return (await self.http.get("/readyz")).status_code == 503
+
     async def get(self, path: str, **query: str) -> Any:
         return (await self.http.get(path, params=query)).raise_for_status().json()
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Iterator
 
 AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing the socket sends RST."""
@@ -41,6 +42,7 @@ class TcpProxy:
         self._links: list[_Link] = []
         self._all: list[_Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_black_hole = False
 
     async def __aenter__(self) -> "TcpProxy":
         self._listener = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -71,6 +73,18 @@ class TcpProxy:
             link.is_silent = True
         return len(links)
 
+    @contextlib.contextmanager
+    def black_hole(self) -> Iterator[None]:
+        """Swallow the bytes of all connections for a while, also of those that are opened in it: a
+        network that answers nothing."""
+        self._is_black_hole = True
+        try:
+            self.swallow()
+            yield
+        finally:
+            self._is_black_hole = False
+            self.swallow()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             theirs = await asyncio.open_connection("127.0.0.1", self._target)
@@ -78,6 +92,7 @@ class TcpProxy:
             writer.transport.abort()
             return
         link = _Link(writer, theirs[1])
+        link.is_silent = self._is_black_hole
         self._links.append(link)
         self._all.append(link)
         for source, sink in ((reader, theirs[1]), (theirs[0], writer)):
