@@ -218,7 +218,9 @@ class CrashWorld:
             )
             for transfer in await self.held(order_id)
         )
-        assert held == sorted((account(name), share, [share]) for name, share in shares.items())
+        assert held == sorted((account(name), share, [share]) for name, share in shares.items()), (
+            held
+        )
 
 
 def order_of(order_id: str, **shares: int) -> Json:

@@ -126,7 +126,7 @@ class SteadyLoad:
         kept = {row["name"] for row in [*stored, *received]}
         missing = [one.name for one in self.acknowledged if one.name not in kept]
         self.lost = len(missing)
-        assert not missing
+        assert not missing, f"{self.lost} acknowledged calls are lost: {missing}"
 
         async def all_final() -> bool:
             return sum((await self._ends(view)).values()) == len(self.orders)
@@ -137,7 +137,7 @@ class SteadyLoad:
             (one["destination"], one["amount"], [back["amount"] for back in one["reversals"]])
             for one in (await stripe.ledger())["transfers"]
         ]
-        assert held == [(account("anna"), SHARE, [SHARE])] * ends["reversed"]
+        assert held == [(account("anna"), SHARE, [SHARE])] * ends["reversed"], held
         assert ends["reversed"] > 0
 
     async def _ends(self, view: LedgerView) -> dict[str, int]:
