@@ -1,13 +1,17 @@
 """Connections to PostgreSQL: autocommit, known formats, and a limit on the time until a dead peer
 is noticed."""
 
+import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool
@@ -19,6 +23,8 @@ Row = TypeVar("Row")
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=30)
+LONGEST_ANSWER = STATEMENT_TIMEOUT + timedelta(seconds=5)
+"""Time after which a statement without an answer has failed, as its session is lost."""
 RECONNECT_TIMEOUT = 3.0
 """Seconds of one series of attempts of the pool. Its pauses double, so a longer series would leave
 a service away for about as long again as the outage was."""
@@ -32,6 +38,36 @@ _LIVENESS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
 }
+
+
+class BoundedConnection(AsyncConnection[TupleRow]):
+    """A connection whose silent peer counts as lost: each statement is answered in time, or fails.
+
+    The limit of the server (`statement_timeout`) is of no use when its answer does not arrive, and
+    the kernel notices only a peer that acknowledges no packet. A device between the two, or a
+    frozen pooler, may acknowledge all of them for ever.
+    """
+
+    async def wait(
+        self, gen: PQGen[Row], interval: float = 0.1, timeout: float | None = None
+    ) -> Row:
+        """Wait for the answer of the server, at most `LONGEST_ANSWER`."""
+        loop = asyncio.get_running_loop()
+        giving_up = loop.call_later(LONGEST_ANSWER.total_seconds(), hang_up, self)
+        try:
+            return await super().wait(gen, interval, timeout)
+        finally:
+            giving_up.cancel()
+
+
+def hang_up(connection: Connection) -> None:
+    """End the waiting for an answer, without a cancel: the statement fails as if the connection
+    were lost."""
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as ours,
+    ):
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 class Pool(AsyncConnectionPool[Connection]):
@@ -53,7 +89,7 @@ class Pool(AsyncConnectionPool[Connection]):
 
 async def connect(database_url: str) -> Connection:
     """Open one connection, for a writer or a listener. Raises psycopg.OperationalError."""
-    connection = await AsyncConnection.connect(conninfo(database_url), autocommit=True)
+    connection = await BoundedConnection.connect(conninfo(database_url), autocommit=True)
     try:
         await prepare(connection)
     except BaseException:
@@ -66,6 +102,7 @@ def new_pool(database_url: str, max_size: int = 10) -> Pool:
     """Make a pool, not yet open, of prepared connections in autocommit."""
     return Pool(
         conninfo(database_url),
+        connection_class=BoundedConnection,
         min_size=1,
         max_size=max_size,
         kwargs={"autocommit": True},

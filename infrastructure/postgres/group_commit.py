@@ -14,11 +14,8 @@ Promises to every caller of `submit`:
 
 import asyncio
 import logging
-import os
-import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -27,7 +24,7 @@ from typing import Generic, Protocol, TypeVar
 import psycopg
 
 from domain.errors import Unavailable
-from infrastructure.postgres.connections import DEMOTED, Connection, connect
+from infrastructure.postgres.connections import DEMOTED, Connection, connect, hang_up
 from infrastructure.postgres.writer_health import WriterHealth, sentence_of
 
 Item = TypeVar("Item")
@@ -209,7 +206,7 @@ class GroupCommit(Generic[Item, Answer]):
         if connection is None:
             return []
         loop = asyncio.get_running_loop()
-        giving_up = loop.call_later(self._patience, _hang_up, connection)
+        giving_up = loop.call_later(self._patience, hang_up, connection)
         try:
             answers = await self._ask(connection, part)
         except Exception as error:
@@ -341,16 +338,6 @@ def is_general(error: psycopg.Error) -> bool:
     broken disk (58), read only, a role without the right to write."""
     state = error.sqlstate or ""
     return state[:2] in {"53", "57", "58"} or state in {DEMOTED, "42501"}
-
-
-def _hang_up(connection: Connection) -> None:
-    """End the waiting for an answer, without a cancel: the statement fails as if the connection
-    were lost."""
-    with (
-        suppress(OSError, psycopg.Error),
-        socket.socket(fileno=os.dup(connection.pgconn.socket)) as ours,
-    ):
-        ours.shutdown(socket.SHUT_RDWR)
 
 
 async def _alive(connection: Connection) -> bool:

@@ -117,7 +117,7 @@ def _event(line: str) -> object:
 
 async def begin(given: Mapping[str, str], command: str = "serve") -> LedgerProcess:
     """Start a process, and return while it is starting."""
-    port = _free_port()
+    port = int(given.get("LEDGER_PORT") or free_port())
     clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     ours, theirs = os.pipe()
     log = asyncio.StreamReader(limit=1 << 24)  # of one log line
@@ -130,7 +130,7 @@ async def begin(given: Mapping[str, str], command: str = "serve") -> LedgerProce
     return LedgerProcess(process, log, port)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -186,6 +186,9 @@ class LedgerClient:
     async def post(self, delivery: tuple[bytes, dict[str, str]]) -> httpx.Response:
         body, headers = delivery
         return await self.http.post("/webhooks/hyperswitch", content=body, headers=headers)
+
+    async def is_unready(self) -> bool:
+        return (await self.http.get("/readyz")).status_code == 503
 
     async def get(self, path: str, **query: str) -> Any:
         return (await self.http.get(path, params=query)).raise_for_status().json()

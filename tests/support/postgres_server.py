@@ -7,14 +7,17 @@ change the server's settings.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.postgres.embedded.client import _binaries, _server_account
@@ -48,11 +51,28 @@ class PostgresServer:
         _run("pg_basebackup", *source, "-D", self._data, "-R", "-X", "stream", "-c", "fast")
         self.start()
 
-    def start(self) -> None:
+    def rejoin(self, primary: "PostgresServer") -> None:
+        """Become a standby of the server that has taken over, without the data of before."""
+        shutil.rmtree(self._data)
+        self.follow(primary)
+
+    def start(self, **settings: str) -> None:
         options = [f"port={self.port}", f"unix_socket_directories={self.directory}", *SETTINGS]
+        options += [f"{name}={value}" for name, value in settings.items()]
         given = " ".join(f"-c {option}" for option in options)
         log = self.directory / "log"
         _run("pg_ctl", "-w", "-D", self._data, "-l", log, "-o", given, "start")
+
+    def start_again(self, tries: int = 50) -> None:
+        """Start after a kill: the processes of before take a moment to notice it."""
+        for last in [*[False] * (tries - 1), True]:
+            try:
+                self.start()
+                break
+            except AssertionError:
+                if last:
+                    raise
+                time.sleep(0.1)
 
     def stop(self) -> None:
         """End the server at once, as a power failure would."""
@@ -68,6 +88,26 @@ class PostgresServer:
             "select pg_reload_conf()",
         )
 
+    def require_standby(self) -> None:
+        """Let each commit wait until a standby has it."""
+        self.set("synchronous_commit", "on")
+        self.set("synchronous_standby_names", "*")
+
+    def is_synchronous(self) -> bool:
+        """Return whether a standby has all that this server has acknowledged."""
+        states = self.ask("select sync_state from pg_stat_replication")
+        return ("sync",) in states
+
+    def kill(self) -> None:
+        """Send SIGKILL to the postmaster, as the out-of-memory killer would."""
+        pid = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def ask(self, query: str, database: str = "postgres") -> list[TupleRow]:
+        """Return the rows of a query of the superuser."""
+        with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
+
     def admin(self, *statements: object, database: str = "postgres") -> None:
         with psycopg.connect(self.url(database, "postgres"), autocommit=True) as connection:
             for statement in statements:
@@ -75,9 +115,10 @@ class PostgresServer:
 
 
 @contextmanager
-def servers(count: int = 1) -> Iterator[Sequence[PostgresServer]]:
-    """Run a primary and `count - 1` standbys; all are gone afterwards."""
-    base = Path(tempfile.mkdtemp(prefix="ledger-pg-"))
+def servers(count: int = 1, disk: Path | None = None) -> Iterator[Sequence[PostgresServer]]:
+    """Run a primary and `count - 1` standbys, with their data on `disk` if it is given; all are
+    gone afterwards."""
+    base = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir=disk))
     made = [PostgresServer(base / str(number)) for number in range(count)]
     try:
         for path in (base, *(server.directory for server in made)):

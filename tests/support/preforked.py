@@ -186,6 +186,7 @@ def _import_program() -> None:
     for module in pkgutil.iter_modules(commands.__path__, "scripts.commands."):
         importlib.import_module(module.name)
     importlib.import_module("infrastructure.web.app")
+    importlib.import_module("tests.support.crash_points")
 
 
 def _become(request: tuple[list[str], dict[str, str]], stdout: int, stderr: int) -> NoReturn:
@@ -201,7 +202,9 @@ def _become(request: tuple[list[str], dict[str, str]], stdout: int, stderr: int)
     code: object = 0
     try:
         from scripts.__main__ import main
+        from tests.support import crash_points
 
+        crash_points.install(environment)
         main()
     except SystemExit as end:
         code = end.code if end.code is not None else 0

@@ -144,8 +144,9 @@ class ConnectionProxy:
         self._server: asyncio.Server | None = None
         self._lose_request: bytes | None = None
         self._lose_reply_to: bytes | None = None
-        self._lose_next_reply = False
+        self._lose_next_reply = self._swallows = False
         self._clients: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.lost = 0
 
     def lose_the_reply_to(self, words: bytes) -> None:
@@ -155,6 +156,10 @@ class ConnectionProxy:
     def lose_the_request(self, words: bytes) -> None:
         """End the connection before the next message with these words arrives."""
         self._lose_request = words
+
+    def swallow_requests(self, on: bool) -> None:
+        """Drop every message to PostgreSQL, or pass them on again; no connection ends."""
+        self._swallows = on
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._connected, self._socket)
@@ -167,8 +172,12 @@ class ConnectionProxy:
             self._socket.unlink(missing_ok=True)
         for client in self._clients:
             client.close()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         if self._host.startswith("/"):
             upstream = await asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
         else:
@@ -182,6 +191,8 @@ class ConnectionProxy:
     async def _requests(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while message := await client.read(1 << 20):
+                if self._swallows:
+                    continue
                 if self._lose_request and self._lose_request in message:
                     self._lose_request, self.lost = None, self.lost + 1
                     break
