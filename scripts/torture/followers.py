@@ -23,6 +23,8 @@ from infrastructure.postgres.listener import Listener
 PAGE = 2_000
 LOOK_EVERY = 1.0
 """Seconds after which a reader looks without a notification."""
+BETWEEN_PAGES = 0.005
+"""Seconds between two looks at a growing log, so that readers leave some of the processor."""
 PAUSE = 0.05
 
 
@@ -65,6 +67,8 @@ class ProductFollower(Seen):
                 for fact in facts:
                     self.take(fact.position, fact.state)
                     link = fact.digest
+                if len(facts) < PAGE:
+                    await asyncio.sleep(BETWEEN_PAGES)
                 if not facts:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_EVERY):
@@ -136,7 +140,7 @@ class NaiveFollower:
                         )
                         self.seen.update(found := [row[0] for row in await rows.fetchall()])
                         self.last = found[-1] if found else self.last
-                        await asyncio.sleep(0.002)
+                        await asyncio.sleep(BETWEEN_PAGES)
             await asyncio.sleep(PAUSE)
 
 
