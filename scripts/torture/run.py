@@ -52,7 +52,7 @@ class Plan:
     seed: int
     processes: int = 4
     writers: int = 32
-    appends_per_termination: int = 500
+    appends_per_termination: int = 1_000
     restarts: int = 0
 
 

@@ -30,7 +30,7 @@ TOPIC, TOPIC_WITH_ROW = "torture.happened", "torture.with_row"
 CONTESTED = 4
 """Streams that all writers of all processes append to."""
 OWN_STREAMS = 20
-RAW_SHARE = 0.05
+RAW_SHARE = 0.02
 """Part of the appends that are made in transactions of their own. Such a transaction holds the lock
 of all appends over several round trips."""
 PAUSE = 0.05
