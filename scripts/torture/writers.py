@@ -30,6 +30,7 @@ TOPIC, TOPIC_WITH_ROW = "torture.happened", "torture.with_row"
 CONTESTED = 4
 """Streams that all writers of all processes append to."""
 OWN_STREAMS = 20
+MOST_AT_ONCE = 24
 RAW_SHARE = 0.02
 """Part of the appends that are made in transactions of their own. Such a transaction holds the lock
 of all appends over several round trips."""
@@ -97,8 +98,10 @@ class StoreWriter:
             await self._break_a_rule()
         elif drawn < 0.07:
             await self._give_up()
-        else:
+        elif drawn < 0.5:
             await self._continue_own()
+        else:
+            await self._append_several()
 
     async def _continue_own(self) -> None:
         """Append to a stream of this task, new or old; some streams have a row as well."""
@@ -115,6 +118,11 @@ class StoreWriter:
             self.known[stream] = version + count - 1
         else:
             self.own.remove((stream, with_row))
+
+    async def _append_several(self) -> None:
+        """Begin several streams at the same time, each by an append of its own."""
+        several = range(self.random.randint(2, MOST_AT_ONCE))
+        await asyncio.gather(*(self._append(_uuid(self.random), 1, 1) for _ in several))
 
     async def _contend(self) -> None:
         """Append to a stream of all writers: the loser of a conflict reloads and decides again."""
