@@ -73,7 +73,8 @@ class Traffic:
         senders = (self._send(began + seconds, latencies) for _ in range(IN_PROGRESS))
         sending = asyncio.gather(*senders)
         try:
-            await asyncio.wait([sending, *loops], return_when=asyncio.FIRST_COMPLETED)
+            watched: list[asyncio.Future[list[None]] | asyncio.Task[None]] = [sending, *loops]
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             for loop in loops:
                 if loop.done():
                     loop.result()
