@@ -56,6 +56,28 @@ class Cell(NamedTuple):
     undisturbed: Side
     dead_rows: dict[str, tuple[int, int]]
     """By table: dead rows at the end of the disturbance, and a minute later."""
+    light: tuple[float, float] | None = None
+    """The 99th percentile of the latency (ms) of light traffic before and after the pressure."""
+
+    def details(self) -> dict[str, object]:
+        """Return the latencies, dead rows, and the mean duration of each statement on both
+        sides."""
+        pressed, calm = self.pressed, self.undisturbed
+        return {
+            "p50_ms": [round(pressed.p50, 1), round(calm.p50, 1)],
+            "p99_ms": [round(pressed.p99, 1), round(calm.p99, 1)],
+            **({"light_p99_ms": [round(one, 1) for one in self.light]} if self.light else {}),
+            **({"dead_rows": self.dead_rows} if self.dead_rows else {}),
+            **(
+                {
+                    "statements_ms": {
+                        n: [ms, calm.statements.get(n)] for n, ms in pressed.statements.items()
+                    }
+                }
+                if pressed.statements
+                else {}
+            ),
+        }
 
 
 async def pressure_of(
