@@ -143,20 +143,18 @@ class PostgresInbox:
 
         An empty claim does not mean idle: others may hold the due events (see `next_due`).
         """
-        since = self._due.since
-        values = {"holder": holder, "limit": limit, "lease": lease, "since": since}
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-            began = monotonic()
+            since, began = self._due.start(), monotonic()
+            values = {"holder": holder, "limit": limit, "lease": lease, "since": since}
             rows = await (await cursor.execute(SQL["claim"], values)).fetchall()
-            self._due.took(since, monotonic() - began)
         now, earliest = rows[0][:2]
-        self._due.found(earliest, now)
+        self._due.end(since, monotonic() - began, earliest, now)
         return WebhookClaim([ClaimedWebhook(*row[2:]) for row in rows if row[2] is not None], now)
 
     async def next_due(self) -> datetime | None:
         """Return the earliest instant at which an event may be claimed; None if no event waits for
         a time."""
-        row = await fetch_one(self._pool, SQL["next_due"], {"since": self._due.since})
+        row = await fetch_one(self._pool, SQL["next_due"], {"since": self._due.bound})
         return row[0] if row else None
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:

@@ -82,18 +82,16 @@ class PostgresWorkQueue:
             "limit": limit,
             "lease": lease,
             "after": self._after[kind],
-            "since": (since := due.since),
+            "visits": VISITS,
+            "window": SOONEST,
         }
         async with self._pool.connection() as connection:
-            began = monotonic()
-            claimed = await connection.execute(
-                CLAIM[kind], values | {"visits": VISITS, "window": SOONEST}
-            )
-            due.took(since, monotonic() - began)
+            since, began = due.start(), monotonic()
+            claimed = await connection.execute(CLAIM[kind], values | {"since": since})
             row = await claimed.fetchone()
         assert row, "the statement always returns a row"
         ids, now, last, earliest = row
-        due.found(earliest, now)
+        due.end(since, monotonic() - began, earliest, now)
         self._after[kind] = last or self._after[kind]
         return ClaimedWork(ids, now)
 
@@ -117,6 +115,6 @@ class PostgresWorkQueue:
 
         None if no row waits for a time, or if no row may be claimed at present.
         """
-        values = {"kind": kind, "window": AHEAD, "since": self._due[kind].since}
+        values = {"kind": kind, "window": AHEAD, "since": self._due[kind].bound}
         row = await fetch_one(self._pool, NEXT_DUE[kind], values)
         return row[0] if row else None

@@ -53,9 +53,11 @@ def test_hidden_age_counts_from_the_first_sight() -> None:
 async def test_our_own_idle_transaction_is_ended(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("IDLE_IN_TRANSACTION", "STATEMENT_TIMEOUT"):
-        monkeypatch.setattr(connections, name, timedelta(milliseconds=20))
     async with await connect(database_url) as ours:
+        row = await (await ours.execute("show idle_in_transaction_session_timeout")).fetchone()
+        assert row == ("1min",)
+        monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION", short := timedelta(seconds=0.2))
+        await ours.execute(connections.session_settings(short))
         await ours.execute("begin")
         with pytest.raises(psycopg.OperationalError):
             async for _ in ours.notifies(timeout=30):
