@@ -47,6 +47,7 @@ from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
+from infrastructure.postgres.old_transactions import OldTransactionWatch
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.postgres.work_queue import PostgresWorkQueue, WorkTable
@@ -79,7 +80,8 @@ async def at_work(service: Service) -> AsyncIterator[None]:
             listener.on(channel, worker.wake)
     await listener.start()
     overdue = OverdueWork(service.due_work, service.alarms, service.settings.overdue_after)
-    loops: list[Loop] = [inbox, monitor, poller, overdue, *service.workers]
+    transactions = OldTransactionWatch(service.pool, service.alarms)
+    loops: list[Loop] = [inbox, monitor, poller, overdue, transactions, *service.workers]
     if service.settings.inbox_retention is not None:
         loops.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
     service.running = [(loop, _started(loop, service)) for loop in loops]

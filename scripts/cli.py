@@ -24,7 +24,7 @@ GROUPS = {
     ),
     "Checks and repairs": ("reconcile", "verify", "rebuild", "seal"),
     "Transfers of an older system": ("import", "backfill"),
-    "Performance": ("bench",),
+    "Performance": ("bench", "torture"),
 }
 MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "worker": "serve",

@@ -25,6 +25,10 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=30)
 LONGEST_ANSWER = STATEMENT_TIMEOUT + timedelta(seconds=5)
 """Time after which a statement without an answer has failed, as its session is lost."""
+||||||| c5e1f83
+IDLE_IN_TRANSACTION = timedelta(minutes=1)
+"""The longest pause between two statements of a transaction of ours, unless its statements may take
+longer. A frozen process must not keep locks and dead rows for ever."""
 RECONNECT_TIMEOUT = 3.0
 """Seconds of one series of attempts of the pool. Its pauses double, so a longer series would leave
 a service away for about as long again as the outage was."""
@@ -136,10 +140,13 @@ def conninfo(database_url: str) -> str:
 def session_settings(statement_timeout: timedelta = STATEMENT_TIMEOUT) -> bytes:
     """Return the statements that set up a session, whatever the defaults of database and role are:
     values have the formats that psycopg reads, and every statement has a time limit."""
+    longest = max(IDLE_IN_TRANSACTION, statement_timeout)
     return (
         "set timezone to 'UTC'; set datestyle to 'ISO, MDY'; set intervalstyle to 'postgres'; "
         "set standard_conforming_strings to on; "
-        f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}"
+        f"set statement_timeout to {int(statement_timeout.total_seconds() * 1000)}; "
+        "set idle_in_transaction_session_timeout to "
+        f"{int(longest.total_seconds() * 1000)}"
     ).encode()
 
 

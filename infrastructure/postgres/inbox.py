@@ -10,6 +10,7 @@ emptied (`redact`).
 from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import NamedTuple
 
 import psycopg
@@ -24,6 +25,7 @@ from infrastructure.postgres.connections import (
     fetch_one,
     fetch_rows,
 )
+from infrastructure.postgres.due_bound import DueBound
 from infrastructure.postgres.group_commit import PATIENCE, GroupCommit
 from infrastructure.postgres.named_queries import queries
 from infrastructure.postgres.texts import storable
@@ -103,7 +105,7 @@ class PostgresInbox:
         patience: timedelta = PATIENCE,
     ) -> None:
         self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience, pool.drain)
-        self._pool = pool
+        self._pool, self._due = pool, DueBound()
 
     async def start(self) -> None:
         """Open the intake. Raises psycopg.OperationalError if the database cannot be reached."""
@@ -141,17 +143,18 @@ class PostgresInbox:
 
         An empty claim does not mean idle: others may hold the due events (see `next_due`).
         """
-        values = {"holder": holder, "limit": limit, "lease": lease}
         async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
+            since, began = self._due.start(), monotonic()
+            values = {"holder": holder, "limit": limit, "lease": lease, "since": since}
             rows = await (await cursor.execute(SQL["claim"], values)).fetchall()
-        return WebhookClaim(
-            [ClaimedWebhook(*row[1:]) for row in rows if row[1] is not None], rows[0][0]
-        )
+        now, earliest = rows[0][:2]
+        self._due.end(since, monotonic() - began, earliest, now)
+        return WebhookClaim([ClaimedWebhook(*row[2:]) for row in rows if row[2] is not None], now)
 
     async def next_due(self) -> datetime | None:
         """Return the earliest instant at which an event may be claimed; None if no event waits for
         a time."""
-        row = await fetch_one(self._pool, SQL["next_due"])
+        row = await fetch_one(self._pool, SQL["next_due"], {"since": self._due.bound})
         return row[0] if row else None
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:

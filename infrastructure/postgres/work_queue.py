@@ -12,11 +12,13 @@ longest due comes first.
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Literal
 from uuid import UUID
 
 from application.ports import ClaimedWork
 from infrastructure.postgres.connections import Pool, execute, fetch_all, fetch_one
+from infrastructure.postgres.due_bound import DueBound
 from infrastructure.postgres.named_queries import queries
 
 SQL = queries("work_queue")
@@ -65,6 +67,7 @@ class PostgresWorkQueue:
     def __init__(self, pool: Pool, table: WorkTable = "seller_transfers") -> None:
         self._pool, self._table = pool, table
         self._after = dict.fromkeys(CLAIM, "")
+        self._due = {kind: DueBound() for kind in CLAIM}
 
     async def claim(self, kind: str, holder: str, limit: int, lease: timedelta) -> ClaimedWork:
         """Lease up to `limit` due rows; no two holders get the same one.
@@ -72,18 +75,23 @@ class PostgresWorkQueue:
         An empty claim does not mean idle: others may hold the due rows (see `next_due`). `now` is
         the database's clock.
         """
+        due = self._due[kind]
         values = {
             "kind": kind,
             "holder": holder,
             "limit": limit,
             "lease": lease,
             "after": self._after[kind],
+            "visits": VISITS,
+            "window": SOONEST,
         }
-        row = await fetch_one(
-            self._pool, CLAIM[kind], values | {"visits": VISITS, "window": SOONEST}
-        )
+        async with self._pool.connection() as connection:
+            since, began = due.start(), monotonic()
+            claimed = await connection.execute(CLAIM[kind], values | {"since": since})
+            row = await claimed.fetchone()
         assert row, "the statement always returns a row"
-        ids, now, last = row
+        ids, now, last, earliest = row
+        due.end(since, monotonic() - began, earliest, now)
         self._after[kind] = last or self._after[kind]
         return ClaimedWork(ids, now)
 
@@ -107,5 +115,6 @@ class PostgresWorkQueue:
 
         None if no row waits for a time, or if no row may be claimed at present.
         """
-        row = await fetch_one(self._pool, NEXT_DUE[kind], {"kind": kind, "window": AHEAD})
+        values = {"kind": kind, "window": AHEAD, "since": self._due[kind].bound}
+        row = await fetch_one(self._pool, NEXT_DUE[kind], values)
         return row[0] if row else None

@@ -127,11 +127,11 @@ async def open_store(
 
 
 async def _appends_per_second(store: EventStore, callers: int, seconds: float) -> float:
-    mapper = Mapper[UUID](_transcoder())
-    return await _per_second(lambda: _create(store, mapper), callers, seconds)
+    mapper = Mapper[UUID](new_transcoder())
+    return await _per_second(lambda: create_sample(store, mapper), callers, seconds)
 
 
-async def _create(store: EventStore, mapper: Mapper[UUID]) -> int:
+async def create_sample(store: EventStore, mapper: Mapper[UUID]) -> int:
     """Execute a whole command: decide, encode, fold, append."""
     now = datetime.now(UTC)
     sample = SampleTransfer(
@@ -196,7 +196,8 @@ def _saves_per_second(application: Application[UUID], callers: int, seconds: flo
     return done / (time.perf_counter() - started)
 
 
-def _transcoder() -> JSONTranscoder:
+def new_transcoder() -> JSONTranscoder:
+    """Make a transcoder for the samples."""
     transcoder = JSONTranscoder()
     transcoder.register(UUIDAsHex())
     transcoder.register(DatetimeAsISO())

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 import uvloop
 
-from scripts.bench.report import report
+from scripts.bench.report import MEASURES, Request, report
 from scripts.commands.command import command, new_app
-from scripts.commands.options import AsJson, read_settings
+from scripts.commands.options import AsJson, read_settings, require_one_of
 
 app = new_app()
 
@@ -17,8 +17,16 @@ def bench(
     seconds: Annotated[
         float, typer.Option(min=0.2, max=60, help="Duration of each measurement.")
     ] = 2.0,
+    idle: Annotated[
+        float, typer.Option(min=1, max=3600, help="Seconds of the idle transaction.")
+    ] = 20.0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Name of a measurement; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed as ratios in one run, on a scratch database of the embedded or the given
     server."""
-    uvloop.run(report(read_settings(), seconds, as_json))
+    for name in only or []:
+        require_one_of("--only", name, tuple(MEASURES))
+    uvloop.run(report(read_settings(), Request(seconds, idle, only or ()), as_json))

@@ -14,6 +14,7 @@ from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.connections import Connection
 from infrastructure.postgres.migration_files import MigrationError
+from infrastructure.postgres.old_transactions import OLD, old_ones, open_transactions
 from infrastructure.postgres.rights import MissingRight
 from infrastructure.postgres.server_checks import NotNow, UnusableServer, is_read_only
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
@@ -140,6 +141,14 @@ async def _durability(service: Service) -> CheckResult:
     return CheckResult("durability", not off, detail)
 
 
+async def _transactions(service: Service) -> CheckResult:
+    """Name old transactions, as far as PostgreSQL shows their age to this role; the alarm
+    `old_transaction` names the others as well."""
+    old = old_ones(await open_transactions(service.pool), {}, OLD)
+    detail = f"open for long: {', '.join(old)}" if old else "no old transaction keeps dead rows"
+    return CheckResult("transactions", not old, detail)
+
+
 async def _clock(service: Service) -> CheckResult:
     async with service.pool.connection() as connection:
         row = await (await connection.execute("select clock_timestamp()")).fetchone()
@@ -234,6 +243,7 @@ CHECKS: tuple[Check, ...] = (
     _database,
     _binding,
     _durability,
+    _transactions,
     _clock,
     _stripe,
     _psp,

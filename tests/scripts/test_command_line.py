@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
     "demo", "simulate-week", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
     "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
-    "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile",
+    "alarms", "inbox", "doctor", "bench", "torture", "backfill", "rebuild", "verify", "seal", "reconcile",
     "import",
 ]  # fmt: skip
 NOWHERE = "http://127.0.0.1:9"

@@ -75,7 +75,11 @@ create unique index one_transfer_per_stripe_reversal on seller_transfers (stripe
 
 -- Lists for people, newest first.
 create index seller_transfers_newest_idx on seller_transfers (created_at desc, transfer_id desc);
-create index seller_transfers_status_idx on seller_transfers (status, created_at desc, transfer_id desc);
+-- `created_at > '-infinity'` is always true, and keeps this index for the lists. Without the condition, the planner would use
+-- it for claims once the statistics say that no transfer is due, and each claim would read all transfers of the status,
+-- among them the dead rows that an old snapshot keeps.
+create index seller_transfers_status_idx on seller_transfers (status, created_at desc, transfer_id desc)
+    where created_at > '-infinity';
 create index seller_transfers_order_idx on seller_transfers (order_id);
 create index seller_transfers_seller_idx on seller_transfers (seller_id, created_at desc, transfer_id desc);
 -- The sellers of an account at Stripe.

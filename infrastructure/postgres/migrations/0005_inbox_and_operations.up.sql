@@ -36,7 +36,9 @@ create index webhook_inbox_due_idx on webhook_inbox (status, due_at, inbox_id)
 create index webhook_inbox_bodies_idx on webhook_inbox (handled_at)
     where status in ('done', 'ignored', 'discarded') and body <> '';
 create index webhook_inbox_parked_idx on webhook_inbox (subject) where status = 'parked';
-create index webhook_inbox_unhandled_idx on webhook_inbox (status, inbox_id) where status in ('stored', 'parked', 'dead');
+-- `inbox_id > 0` is always true, and keeps this index for counts: see seller_transfers_status_idx.
+create index webhook_inbox_unhandled_idx on webhook_inbox (status, inbox_id)
+    where status in ('stored', 'parked', 'dead') and inbox_id > 0;
 -- From a fact to the webhook that caused it: the audit trail reads by position.
 create index webhook_inbox_position_idx on webhook_inbox (position) where position is not null;
 create index webhook_inbox_missed_idx on webhook_inbox (provider, status) where source = 'poller';

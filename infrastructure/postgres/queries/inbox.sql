@@ -16,14 +16,14 @@ select provider, event_id, pg_notify('webhook_inbox', '') from stored;
 -- claim: lease events that are due and free, new ones first; the answer has `now` even without an event
 with fresh as materialized (
     select inbox_id from webhook_inbox
-     where status = 'stored' and due_at is not null and due_at <= now()
+     where status = 'stored' and due_at between %(since)s::timestamptz and now()
        and (leased_until is null or leased_until <= now())
      order by due_at, inbox_id
      limit %(limit)s - %(limit)s / 8
        for update skip locked
 ), parked as materialized (
     select inbox_id from webhook_inbox
-     where status = 'parked' and due_at is not null and due_at <= now()
+     where status = 'parked' and due_at between %(since)s::timestamptz and now()
        and (leased_until is null or leased_until <= now())
      order by due_at, inbox_id
      -- an eighth of each claim is theirs, so that they are handled under any load
@@ -39,24 +39,28 @@ with fresh as materialized (
     returning i.inbox_id, i.provider, i.event_id, i.event_type, i.body, i.received_at, i.status, i.subject, i.attempts,
               i.due_at
 )
-select now(), c.inbox_id, c.provider, c.event_id, c.event_type, c.body, c.received_at, c.status, c.subject, c.attempts
-  from (select) as always left join claimed c on true
+-- `earliest`, leased events included: the next claim may search from here on.
+select now(), earliest.due_at, c.inbox_id, c.provider, c.event_id, c.event_type, c.body, c.received_at, c.status, c.subject, c.attempts
+  from (select least(
+           (select due_at from webhook_inbox where status = 'stored' and due_at >= %(since)s::timestamptz order by due_at limit 1),
+           (select due_at from webhook_inbox where status = 'parked' and due_at >= %(since)s::timestamptz order by due_at limit 1)
+       ) as due_at) as earliest left join claimed c on true
  order by c.status desc, c.due_at, c.inbox_id;
 
 -- next_due: the earliest instant at which an event may be claimed
 with free as (
     select min(due_at) as at from (
         (select due_at from webhook_inbox
-          where status = 'stored' and due_at is not null and (leased_until is null or leased_until <= now())
+          where status = 'stored' and due_at >= %(since)s::timestamptz and (leased_until is null or leased_until <= now())
           order by due_at limit 1)
         union all
         (select due_at from webhook_inbox
-          where status = 'parked' and due_at is not null and (leased_until is null or leased_until <= now())
+          where status = 'parked' and due_at >= %(since)s::timestamptz and (leased_until is null or leased_until <= now())
           order by due_at limit 1)) as earliest
 )
 -- Every event that is due before the first free one is leased, so this reads few rows.
 select least(free.at, (select min(greatest(due_at, leased_until)) from webhook_inbox
-                        where status in ('stored', 'parked') and due_at is not null
+                        where status in ('stored', 'parked') and due_at >= %(since)s::timestamptz
                           and due_at < coalesce(free.at, 'infinity')))
   from free;
 
@@ -121,7 +125,9 @@ select inbox_id, provider, event_id, event_type, received_at, status, reason, su
 select body from webhook_inbox where inbox_id = %s;
 
 -- counts: how many events are not handled, by status
-select status, count(*) from webhook_inbox where status in ('stored', 'parked', 'dead') group by status;
+select status, count(*) from webhook_inbox
+ where status in ('stored', 'parked', 'dead') and inbox_id > 0  -- always true; see webhook_inbox_unhandled_idx
+ group by status;
 
 -- unknown: those of these events that are not in the inbox
 select event_id from unnest(%(ids)s::text[]) as given (event_id)
@@ -131,7 +137,7 @@ select event_id from unnest(%(ids)s::text[]) as given (event_id)
 select given.n
   from unnest(%(types)s::text[], %(names)s::text[]) with ordinality as given (event_type, name, n)
  where exists (select from webhook_inbox i
-                where i.status in ('stored', 'parked', 'dead') and i.provider = %(provider)s
+                where i.status in ('stored', 'parked', 'dead') and i.inbox_id > 0 and i.provider = %(provider)s
                   and i.event_type = given.event_type
                   and position(convert_to('"' || given.name || '"', 'UTF8') in i.body) > 0);
 

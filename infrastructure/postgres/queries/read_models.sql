@@ -3,7 +3,8 @@ select transfer_id, order_id, seller_id, destination, cause, amount, currency, s
        stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
        version, created_at, updated_at
   from seller_transfers
- where (%(status)s::text is null or status = %(status)s)
+ where created_at > '-infinity'  -- always true; see seller_transfers_status_idx
+   and (%(status)s::text is null or status = %(status)s)
    and (%(seller_id)s::text is null or seller_id = %(seller_id)s)
    and (%(order_id)s::text is null or order_id = %(order_id)s)
    and (%(created_at)s::timestamptz is null or (created_at, transfer_id) < (%(created_at)s, %(transfer_id)s::uuid))
@@ -87,7 +88,7 @@ select stream_id, payout_id, account, seller_ids, amount, currency, status, arri
  limit %(limit)s;
 
 -- statuses: how many transfers have each status
-select status, count(*) from seller_transfers group by status;
+select status, count(*) from seller_transfers where created_at > '-infinity' group by status;
 
 -- oldest_reversal: the age of the oldest reversal that is still owed, in seconds
 select coalesce(extract(epoch from now() - min(created_at)), 0)::float8

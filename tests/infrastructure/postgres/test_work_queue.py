@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from infrastructure.postgres.due_bound import EARLIEST
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, SOONEST, VISITS, PostgresWorkQueue
 from tests.infrastructure.postgres.conftest import Make, Person
@@ -196,6 +197,7 @@ async def test_claim_uses_index_with_many_settled_transfers(person: Person, kind
         "after": "",
         "visits": VISITS,
         "window": SOONEST,
+        "since": EARLIEST,
     }
     for statement in (CLAIM[kind], NEXT_DUE[kind]):
         plan = [
@@ -203,6 +205,7 @@ async def test_claim_uses_index_with_many_settled_transfers(person: Person, kind
             for (line,) in await (await person.execute(b"explain " + statement, values)).fetchall()
         ]
         assert [line for line in plan if "Seq Scan on seller_transfers" in line] == []
+        assert [line for line in plan if "using seller_transfers_status_idx" in line] == []
         assert any("using seller_transfers_due_" in line for line in plan)
         assert statement is NEXT_DUE[kind] or any(
             "using seller_transfers_turns_" in line for line in plan
