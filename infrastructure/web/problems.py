@@ -31,6 +31,9 @@ class ProblemKind(NamedTuple):
 
 
 KINDS: Mapping[str, ProblemKind] = {
+    "bad_http": ProblemKind(400, "Not a request in HTTP/1.1"),
+    "head_too_slow": ProblemKind(408, "The head of the request took too long"),
+    "head_too_large": ProblemKind(431, "The head of the request is too large"),
     "bad_json": ProblemKind(400, "The body is not JSON"),
     "incomplete_body": ProblemKind(400, "The body ended too early"),
     "unknown_query_parameter": ProblemKind(400, "Unknown query parameter"),
@@ -115,6 +118,12 @@ def answer(problem: Problem) -> Response:
     return _response(
         kind.status, problem.code, kind.title, problem.detail, retry | problem.headers, problem.more
     )
+
+
+def body_of(code: str, detail: str) -> bytes:
+    """Return the body of a problem, for an answer that the application does not make."""
+    kind = KINDS[code]
+    return bytes(_response(kind.status, code, kind.title, detail, {}, {}).body)
 
 
 def _response(
