@@ -22,6 +22,8 @@ SHORTEST_TOKEN = 16
 """Characters of LEDGER_API_TOKEN on an address that other machines reach."""
 HIDDEN = "…"
 """Shown instead of a secret."""
+LONGEST_SHOWN = 15
+"""Characters of a wrong value that a message may show."""
 SIMULATOR_KEY = "sk_test_simulator"
 PSP_SIMULATOR_KEY = "snd_simulator"
 _PSP_TEST_KEYS = ("snd_", "dev_")
@@ -33,13 +35,14 @@ T = TypeVar("T")
 
 
 class BadSetting(LedgerError):
-    """An environment variable has an invalid value. The message never repeats a secret."""
+    """An environment variable has an invalid value. The message never repeats a secret, also not
+    one that was set under the name of another variable."""
 
     code = "bad_setting"
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         self.name, self.expected = name, expected
-        super().__init__(f"{name} is {value!r}; expected {expected}.")
+        super().__init__(f"{name} is {_shown(value)!r}; expected {expected}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ class WorkSettings:
 class Settings:
     """All settings. None and empty mean unset."""
 
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
     api_token: str | None = field(default=None, repr=False)
+    """One token, or several with commas between them."""
     stripe_api_key: str | None = field(default=None, repr=False)
     stripe_api_base: str | None = None
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -84,6 +88,19 @@ class Settings:
     overdue_after: timedelta = timedelta(minutes=10)
     start_timeout: timedelta = timedelta(seconds=60)
     worker_metrics_port: int | None = None
+
+    @property
+    def api_tokens(self) -> tuple[str, ...]:
+        """Return the tokens that callers may send."""
+        return _listed(self.api_token or "")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return every secret, so that none is shown."""
+        password = conninfo_to_dict(self.database_url or "").get("password")
+        keys = (self.stripe_api_key, self.hyperswitch_api_key, password)
+        webhooks = (*self.stripe_webhook_secrets, *self.hyperswitch_webhook_secrets)
+        return (*self.api_tokens, *webhooks, *(str(key) for key in keys if key))
 
     @property
     def mode(self) -> str:
@@ -138,7 +155,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         host=read("LEDGER_HOST", str, default.host, "a host name or address"),
         port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
         api_token=read.secret(
-            "LEDGER_API_TOKEN", _token_like, "printable characters without spaces"
+            "LEDGER_API_TOKEN",
+            _tokens,
+            "printable characters without spaces, and commas between several tokens",
         ),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY",
@@ -218,12 +237,12 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 
 def _check_token(settings: Settings) -> None:
     """Require a token, and a long one, on an address that other machines reach."""
-    token, exposed = settings.api_token, not is_loopback(settings.host)
-    if token is None and exposed:
+    tokens, exposed = settings.api_tokens, not is_loopback(settings.host)
+    if not tokens and exposed:
         raise BadSetting(
             "LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set"
         )
-    if token is not None and len(token) < SHORTEST_TOKEN and exposed:
+    if any(len(token) < SHORTEST_TOKEN for token in tokens) and exposed:
         raise BadSetting(
             "LEDGER_API_TOKEN", HIDDEN, f"at least {SHORTEST_TOKEN} characters that are random"
         )
@@ -299,8 +318,7 @@ class _Reader:
         return self._parsed(name, parse, None, expected, hidden=True)
 
     def secrets(self, name: str) -> tuple[str, ...]:
-        given = self._environment.get(name, "")
-        return tuple(secret.strip() for secret in given.split(",") if secret.strip())
+        return _listed(self._environment.get(name, ""))
 
     def _parsed(
         self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool
@@ -340,6 +358,19 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     return work
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _shown(value: str) -> str:
+    """Return a value as a message may show it: short, or only the host of a URL. Any other may be a
+    secret that was set under a wrong name."""
+    if value.startswith(("http://", "https://")):
+        scheme, _, rest = value.partition("://")
+        return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
+    return value if len(value) <= LONGEST_SHOWN else HIDDEN
+
+
 def _valid(value: T, condition: bool) -> T:
     if not condition:
         raise ValueError(value)
@@ -370,14 +401,23 @@ def _flag(text: str) -> bool:
 
 def _database_url(text: str) -> str:
     try:
-        conninfo_to_dict(text)
+        given = conninfo_to_dict(text)
     except ProgrammingError:  # its message may repeat the password
         raise ValueError from None
-    return _valid(text, text.startswith(("postgresql://", "postgres://")))
+    # a part of a password that is not encoded is read as host, port or database, and an error of
+    # the connection would show it
+    host, port, name = (str(given.get(part) or "") for part in ("host", "port", "dbname"))
+    sound = "@" not in host + name and all(p.isdecimal() for p in port.split(",") if p)
+    return _valid(text, sound and text.startswith(("postgresql://", "postgres://")))
 
 
 def _base_url(text: str) -> str | None:
-    return _valid(text, text.startswith(("http://", "https://"))).rstrip("/")
+    sound = text.startswith(("http://", "https://")) and "@" not in text
+    return _valid(text, sound).rstrip("/")
+
+
+def _tokens(text: str) -> str:
+    return _valid(_token_like(text.replace(", ", ",")), bool(_listed(text)))
 
 
 def _stripe_key(text: str) -> str:

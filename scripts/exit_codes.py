@@ -16,6 +16,7 @@ from infrastructure.postgres.integrity.row_repair import RepairRefused
 from infrastructure.postgres.integrity.seals import InvalidSeal
 from infrastructure.postgres.migration_files import MigrationError
 from infrastructure.postgres.server_checks import NotNow, is_wrong_setting
+from infrastructure.redaction import hide
 from infrastructure.simulators.builtin import SimulatorNotStarted
 from infrastructure.visible_text import visible
 
@@ -82,5 +83,5 @@ def sentence_of(error: Exception) -> str | None:
 
 def fail(sentence: str, code: int = USAGE) -> NoReturn:
     """Print one line on standard error, and exit with 2 or another code."""
-    sys.stderr.write(f"{visible(sentence)}\n")
+    sys.stderr.write(f"{visible(hide(sentence))}\n")
     sys.exit(code)

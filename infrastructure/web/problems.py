@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from domain.errors import ConstraintBroken, LedgerError
+from infrastructure.redaction import hide
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
@@ -135,7 +136,7 @@ def _response(
     more: Mapping[str, object],
 ) -> Response:
     members = {"type": f"urn:problem-type:transfer-ledger:{code}", "title": title, "status": status}
-    content = orjson.dumps({**members, "code": code, "detail": detail, **more})
+    content = orjson.dumps({**members, "code": code, "detail": hide(detail), **more})
     return Response(content, status, headers=dict(headers), media_type=MEDIA_TYPE)
 
 
