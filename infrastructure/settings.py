@@ -80,7 +80,8 @@ class Settings:
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
     refund_undecided_after: timedelta = timedelta(hours=24)
-    inbox_retention: timedelta | None = None
+    inbox_retention: timedelta | None = timedelta(days=90)
+    """None: bodies of webhooks are kept for ever."""
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
@@ -204,7 +205,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             "a duration such as 24h",
         ),
         inbox_retention=read(
-            "INBOX_RETENTION", _positive, default.inbox_retention, "a duration such as 2160h"
+            "INBOX_RETENTION",
+            _retention,
+            default.inbox_retention,
+            "a duration such as 2160h, or never",
         ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"
@@ -385,6 +389,10 @@ def _between(least: int, most: int) -> Callable[[str], int]:
 
 def _positive(text: str) -> timedelta:
     return _valid(duration(text), duration(text) > timedelta(0))
+
+
+def _retention(text: str) -> timedelta | None:
+    return None if text.lower() == "never" else _positive(text)
 
 
 def _lease(text: str) -> timedelta:
