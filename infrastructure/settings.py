@@ -6,32 +6,35 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
 from urllib.parse import urlsplit
-
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 
 from application.ports import LEASE
 from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
+from infrastructure.secret_values import (
+    HIDDEN,
+    T,
+    base_url,
+    database_url,
+    listed,
+    passwords_of,
+    shown,
+    stripe_key,
+    token_like,
+    tokens,
+    valid,
+)
 
 STRIPE = "https://api.stripe.com"
 SHORTEST_TOKEN = 16
 """Characters of LEDGER_API_TOKEN on an address that other machines reach."""
-HIDDEN = "…"
-"""Shown instead of a secret."""
-LONGEST_SHOWN = 15
-"""Characters of a wrong value that a message may show."""
 SIMULATOR_KEY = "sk_test_simulator"
 PSP_SIMULATOR_KEY = "snd_simulator"
 _PSP_TEST_KEYS = ("snd_", "dev_")
 _UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?", re.ASCII)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-T = TypeVar("T")
 
 
 class BadSetting(LedgerError):
@@ -42,7 +45,7 @@ class BadSetting(LedgerError):
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         self.name, self.expected = name, expected
-        super().__init__(f"{name} is {_shown(value)!r}; expected {expected}.")
+        super().__init__(f"{name} is {shown(value)!r}; expected {expected}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,7 @@ class Settings:
     funds_deadline: timedelta = timedelta(days=45)
     parked_deadline: timedelta = timedelta(days=7)
     refund_undecided_after: timedelta = timedelta(hours=24)
-    inbox_retention: timedelta | None = timedelta(days=90)
-    """None: bodies of webhooks are kept for ever."""
+    inbox_retention: timedelta | None = None
     dispute_policy: DisputePolicy = DisputePolicy.WITHDRAWAL
     missed_check_interval: timedelta = timedelta(minutes=5)
     missed_grace: timedelta = timedelta(minutes=10)
@@ -93,15 +95,14 @@ class Settings:
     @property
     def api_tokens(self) -> tuple[str, ...]:
         """Return the tokens that callers may send."""
-        return _listed(self.api_token or "")
+        return listed(self.api_token or "")
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return every secret, so that none is shown."""
-        password = conninfo_to_dict(self.database_url or "").get("password")
-        keys = (self.stripe_api_key, self.hyperswitch_api_key, password)
         webhooks = (*self.stripe_webhook_secrets, *self.hyperswitch_webhook_secrets)
-        return (*self.api_tokens, *webhooks, *(str(key) for key in keys if key))
+        keys = tuple(key for key in (self.stripe_api_key, self.hyperswitch_api_key) if key)
+        return (*self.api_tokens, *webhooks, *keys, *passwords_of(self.database_url or ""))
 
     @property
     def mode(self) -> str:
@@ -149,7 +150,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     settings = Settings(
         database_url=read.secret(
             "DATABASE_URL",
-            _database_url,
+            database_url,
             "a URL such as postgresql://user@host/ledger, with special characters of the password "
             "percent-encoded (% is %25)",
         ),
@@ -157,20 +158,20 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
         api_token=read.secret(
             "LEDGER_API_TOKEN",
-            _tokens,
+            tokens,
             "printable characters without spaces, and commas between several tokens",
         ),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY",
-            _stripe_key,
+            stripe_key,
             "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_",
         ),
-        stripe_api_base=read("STRIPE_API_BASE", _base_url, None, f"a URL such as {STRIPE}"),
+        stripe_api_base=read("STRIPE_API_BASE", base_url, None, f"a URL such as {STRIPE}"),
         stripe_webhook_secrets=read.secrets("STRIPE_WEBHOOK_SECRETS"),
         hyperswitch_webhook_secrets=read.secrets("HYPERSWITCH_WEBHOOK_SECRETS"),
-        hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", _token_like, "a key without spaces"),
+        hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", token_like, "a key without spaces"),
         hyperswitch_base_url=read(
-            "HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"
+            "HYPERSWITCH_BASE_URL", base_url, None, "a URL such as https://sandbox.hyperswitch.io"
         ),
         stripe_max_rps=read(
             "STRIPE_MAX_RPS",
@@ -205,10 +206,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             "a duration such as 24h",
         ),
         inbox_retention=read(
-            "INBOX_RETENTION",
-            _retention,
-            default.inbox_retention,
-            "a duration such as 2160h, or never",
+            "INBOX_RETENTION", _positive, default.inbox_retention, "a duration such as 2160h"
         ),
         dispute_policy=read(
             "DISPUTE_POLICY", DisputePolicy, default.dispute_policy, "withdrawal or lost"
@@ -241,12 +239,12 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 
 def _check_token(settings: Settings) -> None:
     """Require a token, and a long one, on an address that other machines reach."""
-    tokens, exposed = settings.api_tokens, not is_loopback(settings.host)
-    if not tokens and exposed:
+    accepted, exposed = settings.api_tokens, not is_loopback(settings.host)
+    if not accepted and exposed:
         raise BadSetting(
             "LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set"
         )
-    if any(len(token) < SHORTEST_TOKEN for token in tokens) and exposed:
+    if any(len(token) < SHORTEST_TOKEN for token in accepted) and exposed:
         raise BadSetting(
             "LEDGER_API_TOKEN", HIDDEN, f"at least {SHORTEST_TOKEN} characters that are random"
         )
@@ -322,7 +320,7 @@ class _Reader:
         return self._parsed(name, parse, None, expected, hidden=True)
 
     def secrets(self, name: str) -> tuple[str, ...]:
-        return _listed(self._environment.get(name, ""))
+        return listed(self._environment.get(name, ""))
 
     def _parsed(
         self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool
@@ -362,77 +360,23 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     return work
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(one.strip() for one in text.split(",") if one.strip())
-
-
-def _shown(value: str) -> str:
-    """Return a value as a message may show it: short, or only the host of a URL. Any other may be a
-    secret that was set under a wrong name."""
-    if value.startswith(("http://", "https://")):
-        scheme, _, rest = value.partition("://")
-        return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
-    return value if len(value) <= LONGEST_SHOWN else HIDDEN
-
-
-def _valid(value: T, condition: bool) -> T:
-    if not condition:
-        raise ValueError(value)
-    return value
-
-
 def _between(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: _valid(
+    return lambda text: valid(
         int(text), text.isascii() and text.isdigit() and least <= int(text) <= most
     )
 
 
 def _positive(text: str) -> timedelta:
-    return _valid(duration(text), duration(text) > timedelta(0))
-
-
-def _retention(text: str) -> timedelta | None:
-    return None if text.lower() == "never" else _positive(text)
+    return valid(duration(text), duration(text) > timedelta(0))
 
 
 def _lease(text: str) -> timedelta:
-    return _valid(duration(text), timedelta(seconds=4) <= duration(text) <= timedelta(minutes=10))
+    return valid(duration(text), timedelta(seconds=4) <= duration(text) <= timedelta(minutes=10))
 
 
 def _rate(text: str) -> float:
-    return _valid(float(text), 0 < float(text) <= 100_000)
+    return valid(float(text), 0 < float(text) <= 100_000)
 
 
 def _flag(text: str) -> bool:
-    return _valid(text.lower() in _TRUE, text.lower() in _TRUE + _FALSE)
-
-
-def _database_url(text: str) -> str:
-    try:
-        given = conninfo_to_dict(text)
-    except ProgrammingError:  # its message may repeat the password
-        raise ValueError from None
-    # a part of a password that is not encoded is read as host, port or database, and an error of
-    # the connection would show it
-    host, port, name = (str(given.get(part) or "") for part in ("host", "port", "dbname"))
-    sound = "@" not in host + name and all(p.isdecimal() for p in port.split(",") if p)
-    return _valid(text, sound and text.startswith(("postgresql://", "postgres://")))
-
-
-def _base_url(text: str) -> str | None:
-    sound = text.startswith(("http://", "https://")) and "@" not in text
-    return _valid(text, sound).rstrip("/")
-
-
-def _tokens(text: str) -> str:
-    return _valid(_token_like(text.replace(", ", ",")), bool(_listed(text)))
-
-
-def _stripe_key(text: str) -> str:
-    return _valid(
-        _token_like(text), text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_"))
-    )
-
-
-def _token_like(text: str) -> str:
-    return _valid(text, text.isascii() and text.isprintable() and " " not in text)
+    return valid(text.lower() in _TRUE, text.lower() in _TRUE + _FALSE)

@@ -260,8 +260,3 @@ def test_several_tokens_are_separated_by_commas() -> None:
     for wrong in (f"{TOKEN},short", ","):
         with pytest.raises(BadSetting, match="LEDGER_API_TOKEN is '…'"):
             settings_from({**given, "LEDGER_API_TOKEN": wrong})
-
-
-def test_bodies_of_webhooks_are_kept_for_90_days_by_default() -> None:
-    assert settings_from({}).inbox_retention == timedelta(days=90)
-    assert settings_from({"INBOX_RETENTION": "never"}).inbox_retention is None
