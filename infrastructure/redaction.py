@@ -6,6 +6,7 @@ repeat a part of a key, or the key in another encoding.
 """
 
 import base64
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -20,7 +21,7 @@ _SECRETS = re.compile(
     r"|_secret_\w{8,}"  # client secrets: with one, a buyer's browser can act on a payment
     r"|\b(?:Bearer|Basic)\s+[\w.+/=-]{16,}"
     r"|(?<=://)[^\s/@:]*:[^\s\"'<>]+(?=@)"  # user and password of a URL
-    r"|\bpassword\s*=\s*(?:'[^']*'|\S+)",
+    r"|\b(?:ssl)?password\s*=\s*(?:'[^']*'|\S+)",
     re.IGNORECASE,
 )
 REDACTED = "[redacted]"
@@ -45,22 +46,28 @@ class _Known:
 
 
 def protect(secrets: Iterable[str]) -> None:
-    """Redact these secrets from now on, plain, percent-encoded or in base64, whole or only their
-    beginning."""
-    beginnings = {
-        form
-        for secret in secrets
-        if len(secret) >= SHORTEST_SECRET
-        for form in _beginnings(secret[:BEGINNING])
-    }
-    either = "|".join(map(re.escape, sorted(beginnings)))
-    _Known.pattern = re.compile(rf"(?:{either})[^\s\"'<>,;()]*") if beginnings else None
+    """Redact these secrets from now on, whole or only their beginning, in every form of
+    `_forms`."""
+    long = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+    wholes = {form for secret in long for form in _forms(secret)}
+    starts = {form for secret in long for form in _forms(secret[:BEGINNING])}
+    if not long:
+        _Known.pattern = None
+        return
+    # the longest first, since one secret may begin as another does
+    whole, start = (
+        "|".join(map(re.escape, sorted(forms, key=len, reverse=True))) for forms in (wholes, starts)
+    )
+    _Known.pattern = re.compile(rf"(?:{whole}|{start})[^\s\"'<>,;()]*")
 
 
-def _beginnings(start: str) -> tuple[str, str, str]:
-    plain = start.encode()
-    whole = plain[: len(plain) // 3 * 3]  # three bytes are four characters of base64
-    return start, quote(start, safe=""), base64.b64encode(whole).decode()
+def _forms(secret: str) -> tuple[str, ...]:
+    """Return a secret plain, percent-encoded, in base64, and as a log line and a traceback write
+    it."""
+    plain = secret.encode()
+    aligned = plain[: len(plain) // 3 * 3]  # three bytes are four characters of base64
+    escaped = json.dumps(secret)[1:-1], repr(secret)[1:-1]
+    return secret, quote(secret, safe=""), base64.b64encode(aligned).decode(), *escaped
 
 
 def hide(text: str) -> str:

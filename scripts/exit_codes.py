@@ -3,8 +3,10 @@
 later."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import NoReturn
 
 import psycopg
@@ -37,6 +39,7 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         sentence = sentence_of(error)
         if sentence is None:
+            sys.excepthook = show_defect
             raise
         fail(sentence, code_of(error))
 
@@ -79,6 +82,13 @@ def sentence_of(error: Exception) -> str | None:
         case psycopg.OperationalError():
             return f"The database cannot be reached: {' '.join(str(error).split())}"
     return str(error) if isinstance(error, ours) else None
+
+
+def show_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a defect on standard error, without secrets."""
+    sys.stderr.write(hide("".join(traceback.format_exception(kind, error, trace))))
 
 
 def fail(sentence: str, code: int = USAGE) -> NoReturn:

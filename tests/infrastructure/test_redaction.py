@@ -1,12 +1,15 @@
 """Messages are cleaned of secrets; identifiers stay as they are."""
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from infrastructure.hyperswitch.response_checks import refund_at_psp
 from infrastructure.redaction import clean, hide, protect, storable
 from infrastructure.stripe.response_checks import reversal_at_stripe, transfer_at_stripe
+from scripts.exit_codes import one_line_errors
 
 LIKE_KEYS = [f"{prefix}_20261120_0001" for prefix in ("sk", "rk", "pk", "whsec", "snd", "prd")]
 
@@ -55,6 +58,32 @@ def test_own_secret_is_hidden_in_every_form(secrets: None, message: str) -> None
     assert hide(message) == "invalid key [redacted]"
 
 
+@pytest.mark.parametrize("write", [json.dumps, repr, str])
+def test_own_secret_is_hidden_as_logs_and_tracebacks_write_it(write: Callable[[str], str]) -> None:
+    protect(['pass"wörd\\of the database'])
+    try:
+        shown = hide(write('no user with pass"wörd\\of the database here'))
+        assert shown.strip("'\"") == "no user with [redacted] here"
+    finally:
+        protect([])
+
+
+def test_traceback_of_a_defect_shows_no_secret(
+    secrets: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sys.excepthook
+    try:
+        with pytest.raises(RuntimeError) as caught, one_line_errors():
+            raise RuntimeError("invalid key an-own-key/of+this-process!")
+        sys.excepthook(RuntimeError, caught.value, caught.tb)
+    finally:
+        sys.excepthook = before
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "RuntimeError: invalid key [redacted]" in said
+    assert "this-process" not in said
+
+
 def test_own_secret_is_hidden_where_a_message_is_cut(secrets: None) -> None:
     cut = clean("x" * 30 + " an-own-key/of+this-process", 45)
     assert cut == "x" * 30 + " [redacted]"
@@ -72,6 +101,7 @@ def test_ordinary_text_is_not_hidden(secrets: None) -> None:
         ("https://u:p@ss@host/", "https://[redacted]@host/"),
         ("host=db password=s3cret user=u", "host=db [redacted] user=u"),
         ("host=db password='s3 cret' user=u", "host=db [redacted] user=u"),
+        ("host=db sslpassword=s3cret user=u", "host=db [redacted] user=u"),
         ("Basic c2tfdGVzdF9hYmNkZWY6", "[redacted]"),
     ],
 )
