@@ -13,7 +13,8 @@ class Link(NamedTuple):
     to: str
     """The name of the operation's function."""
     parameters: Mapping[str, str] = {}
-    body: Mapping[str, object] | None = None
+    body: Mapping[str, str] | None = None
+    """The members that the answer knows; the caller adds the others."""
 
 
 ORDER_ID, REFUND_ID = "$response.body#/order_id", "$response.body#/refund_id"
@@ -23,15 +24,14 @@ LISTED_ORDER, LISTED_SELLER = (
     f"$response.body#/data/0/{name}" for name in ("order_id", "seller_id")
 )
 SELLER = "$response.body#/shares/0/seller_id"
-BY_LINK: Final = {"actor": "mia", "reason": "a link was followed"}
 
 _OF_AN_ORDER: Final = (
     Link("show_order", {"order_id": ORDER_ID}),
     Link("tell_order_history", {"order_id": ORDER_ID}),
-    Link("pay_order", {"order_id": ORDER_ID}, {}),
+    Link("pay_order", {"order_id": ORDER_ID}),
     Link("create_payment", {"order_id": ORDER_ID}),
-    Link("read_charge", {"order_id": ORDER_ID}, BY_LINK),
-    Link("record_refund", {}, {"refund_id": ORDER_ID, "order_id": ORDER_ID, "settled": True}),
+    Link("read_charge", {"order_id": ORDER_ID}),
+    Link("record_refund", {}, {"order_id": ORDER_ID}),
     Link("list_transfers", {"order_id": ORDER_ID}),
     Link("show_balance", {"seller_id": SELLER}),
     Link("list_payouts", {"seller_id": SELLER}),
@@ -40,12 +40,12 @@ _OF_A_PAID_ORDER: Final = (
     *_OF_AN_ORDER,
     Link("show_transfer", {"transfer_id": FIRST_TRANSFER}),
     Link("tell_history", {"transfer_id": FIRST_TRANSFER}),
-    Link("retry_transfer", {"transfer_id": FIRST_TRANSFER}, BY_LINK),
+    Link("retry_transfer", {"transfer_id": FIRST_TRANSFER}),
 )
 _OF_A_REFUND: Final = (
     Link("show_refund", {"refund_id": REFUND_ID}),
     Link("show_order", {"order_id": ORDER_ID}),
-    Link("decide_refund", {"refund_id": REFUND_ID}, {**BY_LINK, "dismiss": True}),
+    Link("decide_refund", {"refund_id": REFUND_ID}),
 )
 
 LINKS: Final[Mapping[str, Sequence[Link]]] = {
@@ -56,17 +56,17 @@ LINKS: Final[Mapping[str, Sequence[Link]]] = {
         Link("list_transfers", {"cursor": "$response.body#/next_cursor"}),
         Link("show_transfer", {"transfer_id": FIRST_LISTED}),
         Link("tell_history", {"transfer_id": FIRST_LISTED}),
-        Link("retry_transfer", {"transfer_id": FIRST_LISTED}, BY_LINK),
+        Link("retry_transfer", {"transfer_id": FIRST_LISTED}),
         Link("show_order", {"order_id": LISTED_ORDER}),
         Link("tell_order_history", {"order_id": LISTED_ORDER}),
-        Link("pay_order", {"order_id": LISTED_ORDER}, {}),
-        Link("record_refund", {}, {"refund_id": FIRST_LISTED, "order_id": LISTED_ORDER}),
+        Link("pay_order", {"order_id": LISTED_ORDER}),
+        Link("record_refund", {}, {"order_id": LISTED_ORDER}),
         Link("show_balance", {"seller_id": LISTED_SELLER}),
         Link("show_statement", {"seller_id": LISTED_SELLER}),
         Link("list_payouts", {"seller_id": LISTED_SELLER}),
     ),
     "feed_facts": (Link("feed_facts", {"after": "$response.body#/next_after"}),),
-    "pause": (Link("resume", {}, {**BY_LINK, "seller_id": "$request.body#/seller_id"}),),
+    "pause": (Link("resume", {}, {"seller_id": "$request.body#/seller_id"}),),
 }
 """By the name of the function that answers."""
 
