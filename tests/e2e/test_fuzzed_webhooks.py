@@ -47,6 +47,9 @@ async def test_fuzzed_webhook_is_closed_or_a_person_is_told(
     assert [body for body in acknowledged if not {body, event_id(body)} & stored] == []
     await everything_was_tried(database_url, view)
     assert "Traceback" not in process.log
+    ends = await view.select("select status, reason from webhook_inbox")
+    assert {"done", "ignored", "parked", "dead"} <= {row["status"] for row in ends}
+    assert [row for row in ends if row["status"] != "done" and not row["reason"]] == []
     await web.order("after", 1_000, anna=900)
     await web.pay("after", 1_000)
     await view.reached("after", "completed")
@@ -89,13 +92,14 @@ def fuzz(url: str) -> tuple[Counter[int], list[bytes]]:
     return answers, acknowledged
 
 
-def event_id(body: bytes) -> object:
+def event_id(body: bytes) -> str | None:
     """Return the id that an event claims: another one may be stored under the same id."""
     try:
         event = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    return event.get("id", event.get("event_id")) if isinstance(event, dict) else None
+    claimed = event.get("id", event.get("event_id")) if isinstance(event, dict) else None
+    return claimed if isinstance(claimed, str) else None
 
 
 def pieces(body: bytes) -> Iterator[bytes]:

@@ -330,8 +330,10 @@ def deliveries(draw: st.DrawFn, provider: str, secret: str) -> Sent:
         headers.append(("Content-Encoding", b"gzip"))
     if draw(st.integers(0, 9)) == 0:
         headers += [(f"X-Forwarded-{number}", b"10.0.0.1") for number in range(100)]
+    twice = draw(st.integers(0, 9)) == 0  # the first of two headers counts
     if is_right:
-        headers.append((NAMES[provider], draw(st.sampled_from(right))(body).encode()))
+        chosen = [draw(st.sampled_from(right)), *([wrong[0]] if twice else [])]
+        headers += [(NAMES[provider], sign(body).encode()) for sign in chosen]
     else:
         body += b" " + FORGED.encode()
         made = draw(st.none() | st.sampled_from(wrong))
@@ -339,4 +341,6 @@ def deliveries(draw: st.DrawFn, provider: str, secret: str) -> Sent:
         if made is not None:
             name = draw(st.sampled_from([NAMES[provider]] * 4 + [NAMES[other]]))
             headers.append((name, made(body).encode()))
+            if twice and name == NAMES[provider]:
+                headers.append((name, right[0](body).encode()))
     return Sent(f"/webhooks/{provider}", body, headers, is_right, draw(st.booleans()))
