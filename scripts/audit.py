@@ -42,19 +42,20 @@ def told(answer: str) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     asked = [package for package in packages if "vulns" in package]
-    unasked = [package for package in packages if "vulns" not in package]
+    if not asked:
+        reason = f"the advisory service knows none of {len(packages)} packages"
+        return f"No advisories could be read: {reason}. Nothing is known."
+    unknown = [package["name"] for package in packages if "vulns" not in package]
     lines = [
         f"{package['name']} {package['version']}: {advisory['id']}, fixed in "
         f"{', '.join(advisory['fix_versions']) or 'no version'}"
         for package in asked
         for advisory in package["vulns"]
     ]
-    lines += [
-        f"{package['name']} was not asked about: {package['skip_reason']}" for package in unasked
-    ]
-    return "\n".join(
-        [*lines, f"{len(lines) - len(unasked)} advisories about {len(asked)} packages."]
-    )
+    lines.append(f"{len(lines)} advisories about {len(asked)} packages.")
+    if unknown:
+        lines.append(f"Nothing is known about {', '.join(unknown)}.")
+    return "\n".join(lines)
 
 
 def unread(reason: str, messages: str) -> str:

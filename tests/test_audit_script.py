@@ -29,14 +29,17 @@ def test_advisories_are_told_with_their_fixes() -> None:
     assert told(json.dumps(answer)) == (
         "worn 2.0: PYSEC-1, fixed in 2.1, 3.0\n"
         "worn 2.0: GHSA-2, fixed in no version\n"
-        "odd was not asked about: it is not on the index\n"
-        "2 advisories about 2 packages."
+        "2 advisories about 2 packages.\n"
+        "Nothing is known about odd."
     )
 
 
 def test_answer_without_advisories_is_no_answer() -> None:
     for answer in ("", "ERROR", "[]", "{}"):
         assert told(answer) is None
+    unasked = told('{"dependencies": [{"name": "odd", "skip_reason": "not on the index"}]}')
+    assert unasked is not None
+    assert unasked.startswith("No advisories could be read: the advisory service knows none of 1")
     assert unread("the tool has no answer", "first\nERROR: no network\n\n") == (
         "No advisories could be read: the tool has no answer (ERROR: no network). Nothing is known."
     )
