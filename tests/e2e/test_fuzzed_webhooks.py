@@ -22,6 +22,8 @@ from tests.support.webhook_strategies import FORGED, Sent, deliveries
 
 EXAMPLES = int(os.environ.get("WEBHOOK_EXAMPLES", "300"))
 IN_CI = "WEBHOOK_EXAMPLES" not in os.environ
+PATIENCE = max(30.0, EXAMPLES / 10)
+"""Seconds for the rest of the handling."""
 OPEN = """
     select i.event_id, i.status, i.reason, i.attempts from webhook_inbox i
      where i.status not in ('done', 'ignored', 'discarded')
@@ -122,6 +124,6 @@ async def everything_was_tried(database_url: str, view: LedgerView) -> None:
         return not await view.select(OPEN)
 
     try:
-        await view.until(told, "every webhook is closed, or an alarm names it")
+        await view.until(told, "every webhook is closed, or an alarm names it", PATIENCE)
     except AssertionError as late:
         raise AssertionError(f"{late}: {(await view.select(OPEN))[:10]}") from None
