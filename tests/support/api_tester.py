@@ -45,6 +45,13 @@ UNSTATED_RULES: Mapping[str, tuple[str, ...]] = {
 """Refusals by rules that a JSON Schema cannot state, by code, each with a part of its sentence."""
 
 
+UNKNOWN = {
+    "transfer_id": "00000000-0000-4000-8000-000000000000",
+    "inbox_id": "999999999999",
+    **dict.fromkeys(("order_id", "refund_id", "seller_id", "dispute_id", "finding_id"), "unknown"),
+}
+"""Ids that name nothing. Each operation is called with them once; the generator prefers ids that an
+answer has named."""
 CURRENCIES = ["EUR", "USD", "JPY", "ISK", "KWD", "LYD"]
 """A sample: with each of 160 currencies, a third of all calls would be about currencies."""
 
@@ -106,10 +113,16 @@ def explore(
                 report.unstated[code] += 1
             return code is None
 
+        asked_for_unknown = set[str]()
+
         @schema.hooks.hook
         def map_case(context: HookContext, case: Case) -> Case:
-            if case.operation.label == "POST /v1/orders" and _is_valid(case):
+            label = case.operation.label
+            if label == "POST /v1/orders" and _is_valid(case):
                 case.body = _adding_up(case.body, next(_numbers))
+            if case.path_parameters and _is_valid(case) and label not in asked_for_unknown:
+                asked_for_unknown.add(label)
+                case.path_parameters = {name: UNKNOWN[name] for name in case.path_parameters}
             return case
 
         for event in from_schema(schema).execute():
