@@ -209,7 +209,7 @@ async def _look_up_first(service: Service) -> None:
     # the earliest of several, since one may have been stamped by a clock that was ahead
     since = min([fact.timestamp for fact in last], default=LONG_AGO)
     await service.commands.operator.pause(
-        LOOK_UP_FIRST, "serve --look-up-first", "restored from a backup", lost_since=since
+        LOOK_UP_FIRST, "serve --look-up-first", "Stripe may know more", lost_since=since
     )
     log.warning(
         "every call starts with a look-up",

@@ -6,9 +6,10 @@ from time import monotonic
 from typing import Final
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from infrastructure.log_stream import LogStream
+from infrastructure.redaction import hide
 
 STANDARD_ERROR: Final = LogStream(2)
 SPARSE_SECONDS = 60.0
@@ -25,7 +26,7 @@ def configure_logs() -> None:
         # plain: a traceback with local variables would log amounts and names
         structlog.processors.format_exc_info,
     ]
-    renderer: Processor = (
+    renderer = _without_secrets(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if STANDARD_ERROR.isatty()
         else structlog.processors.JSONRenderer(default=str)
@@ -47,6 +48,13 @@ def configure_logs() -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("uvicorn.error").addFilter(Sparse())
+
+
+def _without_secrets(render: Processor) -> Processor:
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return hide(str(render(logger, method, event)))
+
+    return rendered
 
 
 class Sparse(logging.Filter):

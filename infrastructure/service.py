@@ -26,7 +26,7 @@ class Storage:
     provider."""
 
     settings: Settings
-    database_url: str
+    database_url: str = field(repr=False)
     pool: Pool
     store: EventStore
     inbox: PostgresInbox

@@ -6,22 +6,29 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
 from urllib.parse import urlsplit
-
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 
 from application.ports import LEASE
 from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
+from infrastructure.secret_values import (
+    HIDDEN,
+    T,
+    base_url,
+    database_url,
+    listed,
+    passwords_of,
+    shown,
+    stripe_key,
+    token_like,
+    tokens,
+    valid,
+)
 
 STRIPE = "https://api.stripe.com"
 SHORTEST_TOKEN = 16
 """Characters of LEDGER_API_TOKEN on an address that other machines reach."""
-HIDDEN = "…"
-"""Shown instead of a secret."""
 SIMULATOR_KEY = "sk_test_simulator"
 PSP_SIMULATOR_KEY = "snd_simulator"
 _PSP_TEST_KEYS = ("snd_", "dev_")
@@ -29,17 +36,16 @@ _UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
 _DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?", re.ASCII)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
-T = TypeVar("T")
-
 
 class BadSetting(LedgerError):
-    """An environment variable has an invalid value. The message never repeats a secret."""
+    """An environment variable has an invalid value. The message never repeats a secret, also not
+    one that was set under the name of another variable."""
 
     code = "bad_setting"
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         self.name, self.expected = name, expected
-        super().__init__(f"{name} is {value!r}; expected {expected}.")
+        super().__init__(f"{name} is {shown(value)!r}; expected {expected}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,11 @@ class WorkSettings:
 class Settings:
     """All settings. None and empty mean unset."""
 
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8000
     api_token: str | None = field(default=None, repr=False)
+    """One token, or several with commas between them."""
     stripe_api_key: str | None = field(default=None, repr=False)
     stripe_api_base: str | None = None
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -84,6 +91,18 @@ class Settings:
     overdue_after: timedelta = timedelta(minutes=10)
     start_timeout: timedelta = timedelta(seconds=60)
     worker_metrics_port: int | None = None
+
+    @property
+    def api_tokens(self) -> tuple[str, ...]:
+        """Return the tokens that callers may send."""
+        return listed(self.api_token or "")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return every secret, so that none is shown."""
+        webhooks = (*self.stripe_webhook_secrets, *self.hyperswitch_webhook_secrets)
+        keys = tuple(key for key in (self.stripe_api_key, self.hyperswitch_api_key) if key)
+        return (*self.api_tokens, *webhooks, *keys, *passwords_of(self.database_url or ""))
 
     @property
     def mode(self) -> str:
@@ -131,26 +150,28 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     settings = Settings(
         database_url=read.secret(
             "DATABASE_URL",
-            _database_url,
+            database_url,
             "a URL such as postgresql://user@host/ledger, with special characters of the password "
             "percent-encoded (% is %25)",
         ),
         host=read("LEDGER_HOST", str, default.host, "a host name or address"),
         port=read("LEDGER_PORT", _between(1, 65535), default.port, "a port from 1 to 65535"),
         api_token=read.secret(
-            "LEDGER_API_TOKEN", _token_like, "printable characters without spaces"
+            "LEDGER_API_TOKEN",
+            tokens,
+            "printable characters without spaces, and commas between several tokens",
         ),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY",
-            _stripe_key,
+            stripe_key,
             "a key that starts with sk_test_, sk_live_, rk_test_ or rk_live_",
         ),
-        stripe_api_base=read("STRIPE_API_BASE", _base_url, None, f"a URL such as {STRIPE}"),
+        stripe_api_base=read("STRIPE_API_BASE", base_url, None, f"a URL such as {STRIPE}"),
         stripe_webhook_secrets=read.secrets("STRIPE_WEBHOOK_SECRETS"),
         hyperswitch_webhook_secrets=read.secrets("HYPERSWITCH_WEBHOOK_SECRETS"),
-        hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", _token_like, "a key without spaces"),
+        hyperswitch_api_key=read.secret("HYPERSWITCH_API_KEY", token_like, "a key without spaces"),
         hyperswitch_base_url=read(
-            "HYPERSWITCH_BASE_URL", _base_url, None, "a URL such as https://sandbox.hyperswitch.io"
+            "HYPERSWITCH_BASE_URL", base_url, None, "a URL such as https://sandbox.hyperswitch.io"
         ),
         stripe_max_rps=read(
             "STRIPE_MAX_RPS",
@@ -218,12 +239,12 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 
 def _check_token(settings: Settings) -> None:
     """Require a token, and a long one, on an address that other machines reach."""
-    token, exposed = settings.api_token, not is_loopback(settings.host)
-    if token is None and exposed:
+    accepted, exposed = settings.api_tokens, not is_loopback(settings.host)
+    if not accepted and exposed:
         raise BadSetting(
             "LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set"
         )
-    if token is not None and len(token) < SHORTEST_TOKEN and exposed:
+    if any(len(token) < SHORTEST_TOKEN for token in accepted) and exposed:
         raise BadSetting(
             "LEDGER_API_TOKEN", HIDDEN, f"at least {SHORTEST_TOKEN} characters that are random"
         )
@@ -299,8 +320,7 @@ class _Reader:
         return self._parsed(name, parse, None, expected, hidden=True)
 
     def secrets(self, name: str) -> tuple[str, ...]:
-        given = self._environment.get(name, "")
-        return tuple(secret.strip() for secret in given.split(",") if secret.strip())
+        return listed(self._environment.get(name, ""))
 
     def _parsed(
         self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool
@@ -340,51 +360,23 @@ def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
     return work
 
 
-def _valid(value: T, condition: bool) -> T:
-    if not condition:
-        raise ValueError(value)
-    return value
-
-
 def _between(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: _valid(
+    return lambda text: valid(
         int(text), text.isascii() and text.isdigit() and least <= int(text) <= most
     )
 
 
 def _positive(text: str) -> timedelta:
-    return _valid(duration(text), duration(text) > timedelta(0))
+    return valid(duration(text), duration(text) > timedelta(0))
 
 
 def _lease(text: str) -> timedelta:
-    return _valid(duration(text), timedelta(seconds=4) <= duration(text) <= timedelta(minutes=10))
+    return valid(duration(text), timedelta(seconds=4) <= duration(text) <= timedelta(minutes=10))
 
 
 def _rate(text: str) -> float:
-    return _valid(float(text), 0 < float(text) <= 100_000)
+    return valid(float(text), 0 < float(text) <= 100_000)
 
 
 def _flag(text: str) -> bool:
-    return _valid(text.lower() in _TRUE, text.lower() in _TRUE + _FALSE)
-
-
-def _database_url(text: str) -> str:
-    try:
-        conninfo_to_dict(text)
-    except ProgrammingError:  # its message may repeat the password
-        raise ValueError from None
-    return _valid(text, text.startswith(("postgresql://", "postgres://")))
-
-
-def _base_url(text: str) -> str | None:
-    return _valid(text, text.startswith(("http://", "https://"))).rstrip("/")
-
-
-def _stripe_key(text: str) -> str:
-    return _valid(
-        _token_like(text), text.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_"))
-    )
-
-
-def _token_like(text: str) -> str:
-    return _valid(text, text.isascii() and text.isprintable() and " " not in text)
+    return valid(text.lower() in _TRUE, text.lower() in _TRUE + _FALSE)

@@ -3,8 +3,10 @@
 later."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import NoReturn
 
 import psycopg
@@ -16,6 +18,7 @@ from infrastructure.postgres.integrity.row_repair import RepairRefused
 from infrastructure.postgres.integrity.seals import InvalidSeal
 from infrastructure.postgres.migration_files import MigrationError
 from infrastructure.postgres.server_checks import NotNow, is_wrong_setting
+from infrastructure.redaction import hide
 from infrastructure.simulators.builtin import SimulatorNotStarted
 from infrastructure.visible_text import visible
 
@@ -36,6 +39,7 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         sentence = sentence_of(error)
         if sentence is None:
+            sys.excepthook = show_defect
             raise
         fail(sentence, code_of(error))
 
@@ -80,7 +84,14 @@ def sentence_of(error: Exception) -> str | None:
     return str(error) if isinstance(error, ours) else None
 
 
+def show_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a defect on standard error, without secrets."""
+    sys.stderr.write(hide("".join(traceback.format_exception(kind, error, trace))))
+
+
 def fail(sentence: str, code: int = USAGE) -> NoReturn:
     """Print one line on standard error, and exit with 2 or another code."""
-    sys.stderr.write(f"{visible(sentence)}\n")
+    sys.stderr.write(f"{visible(hide(sentence))}\n")
     sys.exit(code)

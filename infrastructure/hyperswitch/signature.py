@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from infrastructure.signature_comparison import BadSignature, any_equal, keys_of
 
 HEADER = "X-Webhook-Signature-512"
+PATTERN = "^[0-9a-f]{128}$"
+"""Form of the header."""
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:

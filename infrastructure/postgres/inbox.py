@@ -210,6 +210,10 @@ class PostgresInbox:
         return how many."""
         return await execute(self._pool, SQL["redact"], {"retention": retention, "limit": limit})
 
+    async def erase(self, inbox_id: int) -> bool:
+        """Empty the body of a closed event now; False if there is no such row, or it is open."""
+        return await execute(self._pool, SQL["erase"], (inbox_id,)) > 0
+
     async def one(self, inbox_id: int) -> InboxRow | None:
         """Return one row; None if there is no such row."""
         return next(iter(await fetch_rows(self._pool, InboxRow, SQL["one"], (inbox_id,))), None)

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from infrastructure.signature_comparison import BadSignature, any_equal, keys_of
 
 HEADER = "Stripe-Signature"
+PATTERN = "^t=[0-9]{1,12}(,v[0-9]+=[0-9a-f]{64})*,v1=[0-9a-f]{64}(,v[0-9]+=[0-9a-f]{64})*$"
+"""Form of the header as Stripe sends it. Other orders and spaces are accepted too."""
 TOLERANCE = timedelta(seconds=300)
 _LONGEST_HEADER = 4096  # characters; real ones have about 80 per signature
 

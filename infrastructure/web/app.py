@@ -14,6 +14,7 @@ from infrastructure.bootstrap import running
 from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
+from infrastructure.redaction import protect
 from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money, settings_from
 from infrastructure.web.auth import BearerToken
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     of `running`.
     """
     chosen = settings_from(os.environ) if settings is None else settings
+    protect(chosen.secrets)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,7 +69,7 @@ def _application(
         routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in operations],
         middleware=[
             Middleware(RequestMiddleware, settings.mode, metrics),
-            Middleware(BearerToken, settings.api_token),
+            Middleware(BearerToken, settings.api_tokens),
         ],
         exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
         lifespan=lifespan,

@@ -1,7 +1,8 @@
-"""Bearer token for `/v1/*`. Without a token only this machine can reach the ledger (`settings_from`
-ensures that)."""
+"""Bearer token for `/v1/*`: one of several, so that a token can be rotated. Without a token only
+this machine can reach the ledger (`settings_from` ensures that)."""
 
 import hmac
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -14,24 +15,24 @@ GUARDED = "/v1/"
 
 
 class BearerToken:
-    """Middleware that refuses calls of guarded paths without the token, including paths that do not
+    """Middleware that refuses calls of guarded paths without a token, including paths that do not
     exist."""
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self._app, self._token = app, token.encode() if token is not None else None
+    def __init__(self, app: ASGIApp, tokens: Sequence[str]) -> None:
+        self._app, self._tokens = app, [token.encode() for token in tokens]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._objection(Headers(scope=scope)) if _is_guarded(scope) else None
         await (answer(problem) if problem else self._app)(scope, receive, send)
 
     def _objection(self, headers: Headers) -> Problem | None:
-        if self._token is None:
+        if not self._tokens:
             return _from_another_site(headers) or _under_a_foreign_name(headers)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # latin-1, as headers are read: a caller may send characters outside of ASCII
-        if scheme.lower() == "bearer" and hmac.compare_digest(
-            given.strip().encode("latin-1"), self._token
-        ):
+        candidate = given.strip().encode("latin-1")
+        equal = [hmac.compare_digest(candidate, token) for token in self._tokens]
+        if scheme.lower() == "bearer" and any(equal):
             return None
         detail = "Send the ledger's token as Authorization: Bearer <LEDGER_API_TOKEN>."
         return Problem(

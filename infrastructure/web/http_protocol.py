@@ -12,6 +12,8 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from infrastructure.web.problems import MEDIA_TYPE, body_of
+
 LARGEST_HEAD: Final = 32 * 1024
 """Bytes of request line and headers."""
 HEAD_WITHIN_SECONDS: Final = 10.0
@@ -22,9 +24,15 @@ LINGER_BYTES, LINGER_SECONDS = 1 << 20, 2.0
 """A refused connection is read and dropped up to these limits; closed at once, the client's
 operating system would drop the answer together with the connection."""
 REFUSALS: Final[Mapping[int, bytes]] = {
-    400: b"Invalid HTTP request received.",
-    408: b"The head of the request did not arrive in time.",
-    431: b"The head of the request is larger than 32768 bytes.",
+    400: body_of("bad_http", "The bytes are no request in HTTP/1.1; send one."),
+    408: body_of(
+        "head_too_slow",
+        f"The head of the request did not come within {HEAD_WITHIN_SECONDS:.0f} s; send it again.",
+    ),
+    431: body_of(
+        "head_too_large",
+        f"The head of the request is larger than {LARGEST_HEAD} bytes; send less.",
+    ),
 }
 
 
@@ -125,8 +133,12 @@ class BoundedProtocol(HttpToolsProtocol):
         text = REFUSALS[status]
         length = str(len(text)).encode()
         self.transport.write(
-            STATUS_LINE[status] + b"content-type: text/plain; charset=utf-8\r\n"
-            b"content-length: " + length + b"\r\nconnection: close\r\n\r\n" + text
+            STATUS_LINE[status]
+            + f"content-type: {MEDIA_TYPE}\r\n".encode()
+            + b"content-length: "
+            + length
+            + b"\r\nconnection: close\r\n\r\n"
+            + text
         )
         if self.transport.can_write_eof():
             self.transport.write_eof()

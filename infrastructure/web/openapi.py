@@ -8,14 +8,15 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from infrastructure.web.operation import ApiOperation
+from infrastructure.web.links import links_of
+from infrastructure.web.operation import ApiOperation, is_required
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.request_body import LARGEST_BODY
 from infrastructure.web.requests import ID_PATTERN
 
 Json = dict[str, Any]
 
-OF_EVERY_CALL = ("internal_error", "not_ready")
+OF_EVERY_CALL = ("internal_error", "not_ready", "bad_http", "head_too_slow", "head_too_large")
 OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
@@ -106,26 +107,31 @@ def _operation(op: ApiOperation) -> Json:
         "operationId": op.serve.__name__,
         "summary": op.summary,
         "tags": [op.path.split("/")[2] if op.guarded else op.path.split("/")[1]],
-        "responses": {str(status): _reply(content) for status, content in op.replies.items()}
+        "responses": {
+            str(status): _reply(content, links_of(op.serve.__name__))
+            for status, content in op.replies.items()
+        }
         | _problems(op),
     }
-    if parameters := _in_path(op.path) + _in_query(op.query):
+    if parameters := _in_path(op.path) + _in_query(op.query) + _in_headers(op.headers):
         described["parameters"] = parameters
     if op.body is not None:
         schema = {"$ref": REFERENCE.format(model=op.body.__name__)}
         described["requestBody"] = {
-            "required": True,
+            "required": is_required(op.body),
             "content": {"application/json": {"schema": schema}},
         }
     if op.raw is not None:
-        limit = f"The raw body, at most {LARGEST_BODY} bytes, exactly as signed."
-        described["requestBody"] = {"required": True, "description": limit, "content": {op.raw: {}}}
+        said = (
+            f"The raw body, exactly as signed, at most {LARGEST_BODY} bytes. An empty one is kept."
+        )
+        described["requestBody"] = {"required": False, "description": said, "content": {op.raw: {}}}
     if op.guarded:
         described["security"] = [{"token": []}]
     return described
 
 
-def _reply(content: type[object] | str) -> Json:
+def _reply(content: type[object] | str, links: Json) -> Json:
     headers = {"Ledger-Mode": {"$ref": "#/components/headers/Ledger-Mode"}}
     if isinstance(content, str):
         return {"description": "Success.", "headers": headers, "content": {content: {}}}
@@ -134,6 +140,7 @@ def _reply(content: type[object] | str) -> Json:
         "description": "Success.",
         "headers": headers,
         "content": {"application/json": {"schema": schema}},
+        **({"links": links} if links else {}),
     }
 
 
@@ -170,10 +177,30 @@ def _in_query(query: type[BaseModel]) -> list[Json]:
         {
             "name": name,
             "in": "query",
-            "schema": member,
+            "schema": _without_null(member),
             **({"required": True} if name in needed else {}),
         }
         for name, member in schema.get("properties", {}).items()
+    ]
+
+
+def _without_null(schema: Json) -> Json:
+    """Return the schema of a parameter: a parameter may be absent, but is never null."""
+    match schema:
+        case {"anyOf": [present, {"type": "null"}]}:
+            return {**present, **{name: schema[name] for name in ("title",) if name in schema}}
+    return schema
+
+
+def _in_headers(patterns: Mapping[str, str]) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string", "pattern": pattern},
+        }
+        for name, pattern in patterns.items()
     ]
 
 

@@ -3,7 +3,7 @@ typed values only."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
@@ -117,6 +117,8 @@ class ApiOperation:
     query: type[Parameters] = Parameters
     raw: str | None = None
     """Media type of a body that the operation reads itself."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Required headers, each with the pattern of its value."""
 
     @property
     def guarded(self) -> bool:
@@ -186,14 +188,15 @@ async def _body(model: type[Model], request: Request) -> Model:
             f"The body has the media type {media_type[:64]!r}; send application/json.",
         )
     # a call whose members are all optional may come without a body
-    raw = await whole_body(request) or (b"" if _required(model) else b"{}")
+    raw = await whole_body(request) or (b"" if is_required(model) else b"{}")
     try:
         return model.model_validate_json(raw)
     except ValidationError as invalid:
         raise _misfit("body", invalid) from None
 
 
-def _required(model: type[BaseModel]) -> bool:
+def is_required(model: type[BaseModel]) -> bool:
+    """Return whether a call needs a body: whether one of its members is required."""
     return any(member.is_required() for member in model.model_fields.values())
 
 

@@ -3,6 +3,7 @@ do not shift a cursor."""
 
 import base64
 import binascii
+import re
 import struct
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -12,6 +13,8 @@ from infrastructure.web.problems import Problem
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PLACE = struct.Struct(">q16s")
+CURSOR_PATTERN = r"^A[A-Za-v][A-Za-z0-9_-]{30}$"
+"""24 bytes in base64, of which the first 8 are microseconds since 1970, before the year 8820."""
 
 
 def cursor_at(created_at: datetime, transfer_id: UUID) -> str:
@@ -25,6 +28,8 @@ def place_of(cursor: str) -> tuple[datetime, UUID]:
     """Return the row after which the list continues. Raises Problem for a text that `cursor_at` did
     not make."""
     try:
+        if re.fullmatch(CURSOR_PATTERN, cursor) is None:
+            raise ValueError(cursor)
         microseconds, transfer_id = _PLACE.unpack(
             base64.b64decode(cursor, altchars=b"-_", validate=True)
         )

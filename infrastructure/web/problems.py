@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from domain.errors import ConstraintBroken, LedgerError
+from infrastructure.redaction import hide
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
@@ -31,6 +32,9 @@ class ProblemKind(NamedTuple):
 
 
 KINDS: Mapping[str, ProblemKind] = {
+    "bad_http": ProblemKind(400, "Not a request in HTTP/1.1"),
+    "head_too_slow": ProblemKind(408, "The head of the request took too long"),
+    "head_too_large": ProblemKind(431, "The head of the request is too large"),
     "bad_json": ProblemKind(400, "The body is not JSON"),
     "incomplete_body": ProblemKind(400, "The body ended too early"),
     "unknown_query_parameter": ProblemKind(400, "Unknown query parameter"),
@@ -117,6 +121,12 @@ def answer(problem: Problem) -> Response:
     )
 
 
+def body_of(code: str, detail: str) -> bytes:
+    """Return the body of a problem, for an answer that the application does not make."""
+    kind = KINDS[code]
+    return bytes(_response(kind.status, code, kind.title, detail, {}, {}).body)
+
+
 def _response(
     status: int,
     code: str,
@@ -126,7 +136,7 @@ def _response(
     more: Mapping[str, object],
 ) -> Response:
     members = {"type": f"urn:problem-type:transfer-ledger:{code}", "title": title, "status": status}
-    content = orjson.dumps({**members, "code": code, "detail": detail, **more})
+    content = orjson.dumps({**members, "code": code, "detail": hide(detail), **more})
     return Response(content, status, headers=dict(headers), media_type=MEDIA_TYPE)
 
 

@@ -5,11 +5,27 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
 
 from domain import money
 from domain.errors import BadMoney
 from domain.lifecycle import TransferStatus
+from infrastructure.web.pagination import CURSOR_PATTERN
+from infrastructure.web.request_rules import (
+    DECIDED_ONCE,
+    NAMED_BY_US_UNTIL_SETTLED,
+    NOT_STRIPE,
+    ONE_SCOPE,
+)
 
 ID_PATTERN = r"^[!-~]{1,128}$"
 LINE_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
@@ -55,9 +71,27 @@ def _person(actor: str) -> str:
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Line = Annotated[str, Field(pattern=LINE_PATTERN, max_length=500)]
-Actor = Annotated[str, Field(pattern=LINE_PATTERN, max_length=128), AfterValidator(_person)]
+Actor = Annotated[
+    str,
+    Field(pattern=LINE_PATTERN, max_length=128, json_schema_extra=NOT_STRIPE),
+    AfterValidator(_person),
+]
 Amount = Annotated[int, Field(ge=1, le=money.LARGEST)]
-Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$"), AfterValidator(_currency)]
+Currency = TypeAliasType(
+    "Currency",
+    Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z]{3}$"),
+        AfterValidator(_currency),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "enum": sorted(money.CURRENCIES),
+                "description": "ISO 4217. Lower case is accepted too.",
+            }
+        ),
+    ],
+)
 # the validator comes last: before Field it would hide the limits from the OpenAPI document
 Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=datetime)]
 
@@ -130,6 +164,8 @@ class RefundIn(Body):
     settled: bool = False
     psp_refund_id: Id | None = None
 
+    model_config = ConfigDict(json_schema_extra=NAMED_BY_US_UNTIL_SETTLED)
+
     @model_validator(mode="after")
     def _names_each_seller_once(self) -> Self:
         _distinct([part.seller_id for part in self.allocation or ()])
@@ -170,6 +206,8 @@ class DecideIn(RetryIn):
     dismiss: bool = False
     amount: Amount | None = None
 
+    model_config = ConfigDict(json_schema_extra=DECIDED_ONCE)
+
     @model_validator(mode="after")
     def _decides_once(self) -> Self:
         if self.dismiss != (self.allocation is None):
@@ -192,6 +230,8 @@ class PauseIn(RetryIn):
 
     seller_id: Id | None = None
     work: Literal["transferring", "reversing", "refunding", "funding"] | None = None
+
+    model_config = ConfigDict(json_schema_extra=ONE_SCOPE)
 
     @model_validator(mode="after")
     def _names_one_scope(self) -> Self:
@@ -218,7 +258,9 @@ class TransfersQuery(Parameters):
     seller_id: Id | None = None
     order_id: Id | None = None
     limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
-    cursor: Annotated[str, Field(max_length=200)] | None = None
+    cursor: (
+        Annotated[str, Field(max_length=200, json_schema_extra={"pattern": CURSOR_PATTERN})] | None
+    ) = None
 
 
 class PastQuery(Parameters):

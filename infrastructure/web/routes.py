@@ -1,5 +1,7 @@
 """Table of all API operations: the source for routing, validation and the OpenAPI document."""
 
+from infrastructure.hyperswitch import signature as hyperswitch
+from infrastructure.stripe import signature as stripe
 from infrastructure.web import requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
@@ -26,6 +28,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Received},
         ("bad_signature", "webhook_not_configured", "database_unavailable"),
         raw="application/json",
+        headers={hyperswitch.HEADER: hyperswitch.PATTERN},
     ),
     ApiOperation(
         "POST",
@@ -35,6 +38,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Received},
         ("bad_signature", "livemode_mismatch", "webhook_not_configured", "database_unavailable"),
         raw="application/json",
+        headers={stripe.HEADER: stripe.PATTERN},
     ),
     ApiOperation(
         "POST",

@@ -18,6 +18,7 @@ from infrastructure.postgres.old_transactions import OLD, old_ones, open_transac
 from infrastructure.postgres.rights import MissingRight
 from infrastructure.postgres.server_checks import NotNow, UnusableServer, is_read_only
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
+from infrastructure.redaction import hide
 from infrastructure.runtime import PROVIDERS, unasked
 from infrastructure.service import Service
 from scripts.commands.command import command, new_app
@@ -81,7 +82,7 @@ async def _checked(check: Check, service: Service) -> CheckResult:
 
 
 def _unusable(error: Exception, check: str = "database") -> CheckResult:
-    return CheckResult(check, False, sentence_of(error) or " ".join(str(error).split()))
+    return CheckResult(check, False, hide(sentence_of(error) or " ".join(str(error).split())))
 
 
 async def _stripe(service: Service) -> CheckResult:

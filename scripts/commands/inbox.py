@@ -92,7 +92,21 @@ async def show(inbox_id: InboxId, as_json: AsJson = False) -> None:
             typer.echo(f"{name}: {instant(value) if isinstance(value, datetime) else value}")
     for line in told:
         typer.echo(line)
-    typer.echo(text or "The body was removed after INBOX_RETENTION.")
+    typer.echo(text or "The body was erased, or removed after INBOX_RETENTION.")
+
+
+@command(app, "transfer-ledger inbox erase 42")
+async def erase(inbox_id: InboxId) -> None:
+    """Erase the body of a closed webhook now, since it may hold personal data. Its row stays, so
+    that the same event later is a duplicate."""
+    async with stored(read_settings(), writes=True) as storage:
+        erased = await storage.inbox.erase(inbox_id)
+    if not erased:
+        fail(
+            f"Webhook {inbox_id} does not exist, or still waits to be handled; see "
+            "`transfer-ledger inbox show`, and discard it first."
+        )
+    print_line(f"The body of webhook {inbox_id} is erased; backups still have it.")
 
 
 @command(app, "transfer-ledger inbox discard 42 --actor mia --reason 'a test of the PSP'")

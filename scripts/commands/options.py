@@ -7,6 +7,7 @@ from uuid import UUID
 
 import typer
 
+from infrastructure.redaction import protect
 from infrastructure.settings import Settings, settings_from
 from scripts.exit_codes import fail
 
@@ -19,8 +20,11 @@ Reason = Annotated[str, typer.Option(help="Reason of the decision; stays in the 
 
 
 def read_settings() -> Settings:
-    """Read and check the settings of the environment. Raises InvalidSettings."""
-    return settings_from(os.environ)
+    """Read and check the settings of the environment, and keep their secrets out of all messages.
+    Raises BadSetting."""
+    settings = settings_from(os.environ)
+    protect(settings.secrets)
+    return settings
 
 
 def instant_of(option: str, text: str) -> datetime:

@@ -30,8 +30,9 @@ LookUpFirst = Annotated[
     bool,
     typer.Option(
         "--look-up-first",
-        help="After a restore from a backup: each process of this database looks a transfer up at "
-        "Stripe before it sends anything for it, until `transfer-ledger resume --look-up-first`.",
+        help="After a restore from a backup or a change of the Stripe key: each process of this "
+        "database looks a transfer up at Stripe before it sends anything for it, until "
+        "`transfer-ledger resume --look-up-first`.",
     ),
 ]
 app = new_app()

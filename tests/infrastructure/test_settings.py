@@ -236,3 +236,27 @@ def test_real_and_simulated_money_are_never_mixed(environment: dict[str, str], n
     with pytest.raises(BadSetting) as caught:
         settings_from(environment)
     assert caught.value.name == named
+
+
+@pytest.mark.parametrize(
+    "password", ["a@S3cret-part", "S3cret/part", "12/S3cret-part", "S3cret%zz"], ids=str
+)
+def test_password_that_is_not_encoded_is_refused_unseen(password: str) -> None:
+    """A part of it would be read as the host, port or database, and an error would show it."""
+    with pytest.raises(BadSetting) as refused:
+        settings_from({"DATABASE_URL": f"postgresql://u:{password}@db/ledger"})
+    assert "S3cret" not in str(refused.value)
+    assert "percent-encoded" in str(refused.value)
+
+
+def test_url_of_a_provider_carries_no_password() -> None:
+    with pytest.raises(BadSetting, match="STRIPE_API_BASE is 'https://proxy'"):
+        settings_from({"STRIPE_API_BASE": "https://user:secret@proxy/v1"})
+
+
+def test_several_tokens_are_separated_by_commas() -> None:
+    given = {"LEDGER_API_TOKEN": f" {TOKEN}1, {TOKEN}2 ", "LEDGER_HOST": "0.0.0.0"}
+    assert settings_from(given).api_tokens == (f"{TOKEN}1", f"{TOKEN}2")
+    for wrong in (f"{TOKEN},short", ","):
+        with pytest.raises(BadSetting, match="LEDGER_API_TOKEN is '…'"):
+            settings_from({**given, "LEDGER_API_TOKEN": wrong})

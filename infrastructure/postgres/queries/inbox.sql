@@ -107,6 +107,9 @@ with old as (
 )
 update webhook_inbox i set body = '' from old where i.inbox_id = old.inbox_id;
 
+-- erase: empty the body of one closed event now
+update webhook_inbox set body = '' where inbox_id = %s and status in ('done', 'ignored', 'discarded');
+
 -- one: one event, without its body
 select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
        position, source

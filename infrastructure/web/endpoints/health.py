@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.migration_files import read_migrations
+from infrastructure.redaction import hide
 from infrastructure.web.metrics import MetricsSnapshot
 from infrastructure.web.operation import ApiCall, Backend, Reply
 from infrastructure.web.problems import Problem
@@ -26,7 +27,7 @@ async def tell_health(call: Watch) -> Reply:
 
 
 async def tell_readiness(call: Watch) -> Reply:
-    reasons = await call.service.ready() or await _behind(call.backend)
+    reasons = [hide(one) for one in await call.service.ready() or await _behind(call.backend)]
     if reasons:
         raise Problem("not_ready", f"Not ready: {'; '.join(reasons)}.", more={"reasons": reasons})
     return Reply(200, Ready(True))

@@ -223,6 +223,17 @@ async def test_old_bodies_are_emptied_and_rows_stay(inbox: Inbox, database_url: 
     assert (await asyncio.to_thread(verify, database_url, [], None, quiet)).findings == []
 
 
+async def test_body_of_one_closed_webhook_is_erased(inbox: Inbox) -> None:
+    for name, content in (("closed", {}), ("open", a_refund())):
+        await inbox.gets("hyperswitch", name, "refund_succeeded" if content else "x", content)
+    await inbox.is_worked_on()
+    ids = {name: (await inbox.row(name)).inbox_id for name in ("closed", "open")}
+    erased = {name: await inbox.storage.inbox.erase(ids[name]) for name in ids}
+    assert erased == {"closed": True, "open": False}
+    assert await inbox.storage.inbox.body(ids["closed"]) == b""
+    assert await inbox.storage.inbox.body(ids["open"])
+
+
 # --- a newer release ------------------------------------------------------------------------------
 
 
