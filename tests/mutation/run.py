@@ -1,0 +1,302 @@
+"""Run of the mutants: one fork of this process for each, in which the code of one function is
+replaced and the tests that reach the changed lines run, the fastest first.
+
+First all tests run once without a fault, traced: which of them reach which lines of the domain, and
+how long they take. Limits of CPU time and memory end faults that loop.
+"""
+
+import ast
+import gc
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from types import CodeType, FrameType, FunctionType
+from typing import Any, TypedDict
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from tests.mutation.mutants import Mutant, mutants
+
+ROOT = Path(__file__).parents[2]
+SURVIVED, KILLED, INVALID = 0, 1, 2
+MEMORY = 2 * 2**30
+SECONDS_OF_CPU = 3.0
+"""Minimum limit of one test; else ten times the time that it needs without a fault."""
+WALL = 300.0
+"""Limit of one mutant, for faults that wait instead of looping."""
+CALLS_TRACED = 30
+"""Calls of one function in one test after which the test counts for all its lines."""
+
+Tracer = Callable[[FrameType, str, object], Any]
+
+
+class Traced(TypedDict):
+    """Lines of the domain that a test reaches, and the CPU seconds that it took."""
+
+    seconds: float
+    lines: list[tuple[str, int]]
+
+
+@dataclass
+class Reach:
+    """Tests that reach each line, and the CPU seconds of each test."""
+
+    tests: defaultdict[tuple[str, int], set[int]] = field(default_factory=lambda: defaultdict(set))
+    seconds: dict[int, float] = field(default_factory=dict)
+    _left: dict[CodeType, set[int]] = field(default_factory=dict)
+    _calls: dict[CodeType, int] = field(default_factory=dict)
+    _now: int = 0
+
+    def of(self, mutant: Mutant) -> list[int]:
+        """Return the tests that reach a mutant, the fastest first."""
+        reached = {test for line in mutant.lines for test in self.tests[mutant.path, line]}
+        return sorted(reached, key=lambda test: self.seconds[test])
+
+    def trace(self, test: int, run: Callable[[], None]) -> None:
+        self._now, self._left, self._calls = test, {}, {}
+        began = time.process_time()
+        sys.settrace(self._called)
+        try:
+            run()
+        finally:
+            sys.settrace(None)
+        self.seconds[test] = time.process_time() - began
+
+    def _called(self, frame: FrameType, event: str, arg: object) -> Tracer | None:
+        code = frame.f_code
+        if not code.co_filename.startswith(DOMAIN):
+            return None
+        if code not in self._left:
+            lines = {line for _, _, line in code.co_lines() if line is not None}
+            self._left[code] = lines - {code.co_firstlineno}
+        left = self._left[code]
+        self._calls[code] = self._calls.get(code, 0) + 1
+        if self._calls[code] > CALLS_TRACED:
+            for line in left:
+                self._reach(code, line)
+            left.clear()
+        return self._line if left else None
+
+    def _line(self, frame: FrameType, event: str, arg: object) -> Tracer | None:
+        code = frame.f_code
+        if frame.f_lineno in self._left[code]:
+            self._left[code].discard(frame.f_lineno)
+            self._reach(code, frame.f_lineno)
+        return self._line if self._left[code] else None
+
+    def _reach(self, code: CodeType, line: int) -> None:
+        path = code.co_filename.removeprefix(f"{ROOT}/")
+        self.tests[path, line].add(self._now)
+
+    def lines_by_test(self) -> defaultdict[int, list[tuple[str, int]]]:
+        lines: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+        for place, tests in self.tests.items():
+            for test in tests:
+                lines[test].append(place)
+        return lines
+
+    def remember(self, test: int, traced: Traced) -> None:
+        self.seconds[test] = traced["seconds"]
+        for path, line in traced["lines"]:
+            self.tests[path, line].add(test)
+
+
+DOMAIN = f"{ROOT / 'domain'}/"
+
+
+def reach_of(items: Sequence[pytest.Item], cache: Path) -> Reach:
+    """Run each test once, traced, unless the cache knows it and the domain is the same."""
+    source = b"".join(path.read_bytes() for path in sorted(Path(DOMAIN).rglob("*.py")))
+    domain = hashlib.sha256(source).hexdigest()
+    kept = json.loads(cache.read_text()) if cache.exists() else {}
+    known: dict[str, Traced] = kept["tests"] if kept.get("domain") == domain else {}
+    reach = Reach()
+    for number, item in enumerate(items):
+        if item.nodeid in known:
+            reach.remember(number, known[item.nodeid])
+        else:
+            reach.trace(number, partial(_require_green, item))
+    lines = reach.lines_by_test()
+    for number, item in enumerate(items):
+        known[item.nodeid] = {"seconds": reach.seconds[number], "lines": lines[number]}
+    cache.write_text(json.dumps({"domain": domain, "tests": known}))
+    return reach
+
+
+def chosen(every: Sequence[Mutant], fraction: float, seed: int) -> list[Mutant]:
+    """Return a sample of the mutants, stratified by module, in random order: a run that is stopped
+    early has judged a random sample."""
+    by_module: defaultdict[str, list[Mutant]] = defaultdict(list)
+    for mutant in every:
+        by_module[mutant.path].append(mutant)
+    dice = Random(seed)
+    sample = [
+        mutant
+        for one in by_module.values()
+        for mutant in dice.sample(one, -int(-len(one) * fraction // 1))
+    ]
+    dice.shuffle(sample)
+    return sample
+
+
+class MutationRun:
+    """A pytest plugin that runs the mutants instead of the tests, and writes one JSON line each."""
+
+    def __init__(
+        self,
+        out: Path,
+        keys: frozenset[str],
+        fraction: float,
+        seed: int,
+        processes: int,
+        seconds: float,
+    ) -> None:
+        self._out, self._keys, self._fraction, self._seed = out, keys, fraction, seed
+        self._processes, self._seconds = processes, seconds
+        self._running: dict[int, tuple[Mutant, float, int]] = {}
+
+    def pytest_sessionstart(self) -> None:
+        """Let a failing property fail at once: no shrinking, no stored examples."""
+        import hypothesis  # pytest has to see it first, to rewrite its assertions
+
+        hypothesis.settings.register_profile(
+            "mutation",
+            deadline=None,
+            derandomize=True,
+            database=None,
+            report_multiple_bugs=False,
+            phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        hypothesis.settings.load_profile("mutation")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        reach = reach_of(session.items, self._out.with_suffix(".reach"))
+        write = session.config.get_terminal_writer().line
+        write(f"\n{len(session.items)} tests, {sum(reach.seconds.values()):.0f} s of CPU, traced.")
+        paths = sorted(str(path.relative_to(ROOT)) for path in Path(DOMAIN).rglob("*.py"))
+        every = [one for path in paths for one in mutants(ROOT, path) if one.function is not None]
+        known = _known(self._out)
+        todo = [m for m in chosen(every, self._fraction, self._seed) if m.key not in known]
+        if self._keys:
+            todo = [mutant for mutant in every if mutant.key in self._keys]
+        write(f"{len(todo)} of {len(every)} mutants to run.")
+        gc.collect()
+        gc.freeze()
+        with self._out.open("a") as out:
+            for mutant in todo:
+                while len(self._running) >= self._processes:
+                    self._await_one(out)
+                self._start(mutant, session.items, reach)
+            while self._running:
+                self._await_one(out)
+        return True
+
+    def _start(self, mutant: Mutant, items: Sequence[pytest.Item], reach: Reach) -> None:
+        reached = reach.of(mutant)
+        total = accumulate(reach.seconds[test] for test in reached)
+        tests = [test for test, sum_ in zip(reached, total, strict=True) if sum_ < self._seconds]
+        pid = os.fork()
+        if pid == 0:
+            _judge(mutant, [items[test] for test in tests], [reach.seconds[t] for t in tests])
+        self._running[pid] = mutant, time.monotonic(), len(tests)
+
+    def _await_one(self, out: Any) -> None:
+        while True:
+            for pid, (mutant, began, tests) in list(self._running.items()):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                took = time.monotonic() - began
+                if not ended and took > WALL:
+                    os.kill(pid, signal.SIGKILL)
+                if not ended:
+                    continue
+                del self._running[pid]
+                result = _result(status, tests)
+                line = {"key": mutant.key, "result": result, "tests": tests, "s": round(took, 2)}
+                print(json.dumps(line, ensure_ascii=False), file=out, flush=True)
+                return
+            select.select([], [], [], 0.005)
+
+
+def _known(out: Path) -> set[str]:
+    lines = out.read_text().splitlines() if out.exists() else []
+    return {json.loads(line)["key"] for line in lines}
+
+
+def _require_green(item: pytest.Item) -> None:
+    failed = [report for report in runtestprotocol(item, log=False) if report.failed]
+    if failed:
+        pytest.exit(f"{item.nodeid} fails without a fault:\n{failed[0].longreprtext}", 1)
+
+
+def _result(status: int, tests: int) -> str:
+    if os.WIFSIGNALED(status):
+        return "timeout"
+    if tests == 0:
+        return "untested"
+    return {SURVIVED: "survived", KILLED: "killed"}.get(os.WEXITSTATUS(status), "invalid")
+
+
+def _judge(mutant: Mutant, items: Sequence[pytest.Item], seconds: Iterable[float]) -> None:
+    """Run the tests with the fault in this forked process, until the first fails; never return."""
+    result = INVALID
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        plant(mutant)
+        result = SURVIVED
+        for item, needed in zip(items, seconds, strict=True):
+            # its default action ends the process, in whatever code that loops
+            signal.setitimer(signal.ITIMER_VIRTUAL, max(SECONDS_OF_CPU, 10 * needed))
+            if any(report.failed for report in runtestprotocol(item, log=False)):
+                result = KILLED
+                break
+    except BaseException:
+        result = KILLED if result == SURVIVED else INVALID
+    finally:
+        os._exit(result)
+
+
+def plant(mutant: Mutant) -> None:
+    """Replace the code of the mutant's function; all importers have the same function object."""
+    assert mutant.function is not None
+    mutant.edit.apply()
+    tree = ast.fix_missing_locations(mutant.tree)
+    code = compile(tree, str(ROOT / mutant.path), "exec")
+    *owners, name = mutant.function.split(".")
+    where: Any = importlib.import_module(mutant.path.removesuffix(".py").replace("/", "."))
+    for owner in owners:
+        code, where = _code(code, owner), vars(where)[owner]
+    function = _function(vars(where)[name])
+    function.__code__ = _code(code, name)
+
+
+def _function(member: Any) -> FunctionType:
+    member = getattr(member, "fget", None) or getattr(member, "func", None) or member
+    function = inspect.unwrap(getattr(member, "__func__", member))
+    assert isinstance(function, FunctionType)
+    return function
+
+
+def _code(outer: CodeType, name: str) -> CodeType:
+    return next(
+        code for code in outer.co_consts if isinstance(code, CodeType) and code.co_name == name
+    )
