@@ -19,10 +19,39 @@ from tests.support.effort import examples
 
 # docs.stripe.com/currencies, written out once more: decimals by ISO 4217 (MGA as both providers
 # count it), decimals on Stripe's wire, and the step there
-NO_DECIMALS = ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
+NO_DECIMALS = [
+    "BIF",
+    "CLP",
+    "DJF",
+    "GNF",
+    "JPY",
+    "KMF",
+    "KRW",
+    "MGA",
+    "PYG",
+    "RWF",
+    "VND",
+    "VUV",
+    "XAF",
+    "XOF",
+    "XPF",
+]
 WHOLE_IN_HUNDREDTHS = ["ISK", "UGX"]
 THREE_DECIMALS_IN_TENS = ["BHD", "JOD", "KWD", "OMR", "TND"]
-NEVER_AT_STRIPE = ["BTN", "CUP", "ERN", "IQD", "IRR", "KPW", "LYD", "SDG", "SSP", "SYP", "TMT", "ZWG"]
+NEVER_AT_STRIPE = [
+    "BTN",
+    "CUP",
+    "ERN",
+    "IQD",
+    "IRR",
+    "KPW",
+    "LYD",
+    "SDG",
+    "SSP",
+    "SYP",
+    "TMT",
+    "ZWG",
+]
 PAYABLE = sorted(CURRENCIES.difference(NEVER_AT_STRIPE))
 SPECIAL = [*NO_DECIMALS[:4], *WHOLE_IN_HUNDREDTHS, *THREE_DECIMALS_IN_TENS, "HUF", "TWD", "EUR"]
 
