@@ -1,5 +1,5 @@
 """Run of the mutants: one fork of this process for each, in which the code of one function is
-replaced and the tests that reach the changed lines run, the fastest first.
+replaced and the tests that reach the changed lines run, the likeliest to fail first.
 
 First all tests run once without a fault, traced: which of them reach which lines of the domain, and
 how long they take. Limits of CPU time and memory end faults that loop.
@@ -11,21 +11,22 @@ import hashlib
 import importlib
 import inspect
 import json
+import mmap
 import os
 import resource
 import select
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
+from math import ceil
 from pathlib import Path
 from random import Random
 from types import CodeType, FrameType, FunctionType
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TextIO, TypedDict
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -41,6 +42,11 @@ WALL = 300.0
 """Limit of one mutant, for faults that wait instead of looping."""
 CALLS_TRACED = 30
 """Calls of one function in one test after which the test counts for all its lines."""
+
+EXAMPLES = 25
+"""Examples of a property test, unless it says its own number."""
+VARIANTS = 2
+"""Variants of a parametrised test that come before all other variants."""
 
 Tracer = Callable[[FrameType, str, object], Any]
 
@@ -138,37 +144,60 @@ def reach_of(items: Sequence[pytest.Item], cache: Path) -> Reach:
     return reach
 
 
-def chosen(every: Sequence[Mutant], fraction: float, seed: int) -> list[Mutant]:
+def chosen(
+    every: Sequence[Mutant], fraction: float, seed: int, whole: Sequence[str] = ()
+) -> list[Mutant]:
     """Return a sample of the mutants, stratified by module, in random order: a run that is stopped
-    early has judged a random sample."""
+    early has judged a random sample. Modules whose path begins with one of `whole` are complete."""
     by_module: defaultdict[str, list[Mutant]] = defaultdict(list)
     for mutant in every:
         by_module[mutant.path].append(mutant)
     dice = Random(seed)
-    sample = [
-        mutant
-        for one in by_module.values()
-        for mutant in dice.sample(one, -int(-len(one) * fraction // 1))
-    ]
+    sample: list[Mutant] = []
+    for path, one in by_module.items():
+        part = 1.0 if path.startswith(tuple(whole)) else fraction
+        sample += dice.sample(one, ceil(len(one) * part))
     dice.shuffle(sample)
     return sample
+
+
+class Options(NamedTuple):
+    """Extent of a run."""
+
+    out: Path
+    """File of results, one JSON line per mutant. A run continues the file that exists."""
+    seed: int = 1
+    fraction: float = 1.0
+    """Part of each module's mutants."""
+    whole: tuple[str, ...] = ()
+    """Modules of which all mutants run, by the begin of their paths."""
+    keys: frozenset[str] = frozenset()
+    """The only mutants to run, if any are given."""
+    seconds: float = 1e9
+    """Limit of the tests of one mutant, as their traced run took."""
+    minutes: float = 1e9
+    """Limit of the run; the next run continues it."""
+    processes: int = 1
+
+
+class Running(NamedTuple):
+    """A forked process that judges a mutant."""
+
+    mutant: Mutant
+    began: float
+    tests: Sequence[int]
+    number: mmap.mmap
+    """Number of tests that the process has begun, in memory that both processes share."""
 
 
 class MutationRun:
     """A pytest plugin that runs the mutants instead of the tests, and writes one JSON line each."""
 
-    def __init__(
-        self,
-        out: Path,
-        keys: frozenset[str],
-        fraction: float,
-        seed: int,
-        processes: int,
-        seconds: float,
-    ) -> None:
-        self._out, self._keys, self._fraction, self._seed = out, keys, fraction, seed
-        self._processes, self._seconds = processes, seconds
-        self._running: dict[int, tuple[Mutant, float, int]] = {}
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._running: dict[int, Running] = {}
+        self._killers: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        """Per function, the tests that have caught mutants of it: they are tried first."""
 
     def pytest_sessionstart(self) -> None:
         """Let a failing property fail at once: no shrinking, no stored examples."""
@@ -179,6 +208,7 @@ class MutationRun:
             deadline=None,
             derandomize=True,
             database=None,
+            max_examples=EXAMPLES,
             report_multiple_bugs=False,
             phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
             suppress_health_check=list(hypothesis.HealthCheck),
@@ -187,51 +217,89 @@ class MutationRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        reach = reach_of(session.items, self._out.with_suffix(".reach"))
+        began, options = time.monotonic(), self._options
+        reach = reach_of(session.items, options.out.with_suffix(".reach"))
         write = session.config.get_terminal_writer().line
         write(f"\n{len(session.items)} tests, {sum(reach.seconds.values()):.0f} s of CPU, traced.")
-        paths = sorted(str(path.relative_to(ROOT)) for path in Path(DOMAIN).rglob("*.py"))
-        every = [one for path in paths for one in mutants(ROOT, path) if one.function is not None]
-        known = _known(self._out)
-        todo = [m for m in chosen(every, self._fraction, self._seed) if m.key not in known]
-        if self._keys:
-            todo = [mutant for mutant in every if mutant.key in self._keys]
-        write(f"{len(todo)} of {len(every)} mutants to run.")
+        todo = self._todo()
+        write(f"{len(todo)} mutants to run.")
         gc.collect()
         gc.freeze()
-        with self._out.open("a") as out:
+        with options.out.open("a") as out:
             for mutant in todo:
-                while len(self._running) >= self._processes:
+                while len(self._running) >= options.processes:
                     self._await_one(out)
+                if time.monotonic() - began > options.minutes * 60:
+                    break
                 self._start(mutant, session.items, reach)
             while self._running:
                 self._await_one(out)
         return True
 
+    def _todo(self) -> list[Mutant]:
+        """Return the mutants that this run is about and that the file does not know yet."""
+        options = self._options
+        paths = sorted(str(path.relative_to(ROOT)) for path in Path(DOMAIN).rglob("*.py"))
+        every = [one for path in paths for one in mutants(ROOT, path) if one.function is not None]
+        if options.keys:
+            return [mutant for mutant in every if mutant.key in options.keys]
+        known = _known(options.out)
+        sample = chosen(every, options.fraction, options.seed, options.whole)
+        return [mutant for mutant in sample if mutant.key not in known]
+
     def _start(self, mutant: Mutant, items: Sequence[pytest.Item], reach: Reach) -> None:
-        reached = reach.of(mutant)
-        total = accumulate(reach.seconds[test] for test in reached)
-        tests = [test for test, sum_ in zip(reached, total, strict=True) if sum_ < self._seconds]
+        tests = self._tests_of(mutant, items, reach)
+        number = mmap.mmap(-1, 4)
         pid = os.fork()
         if pid == 0:
-            _judge(mutant, [items[test] for test in tests], [reach.seconds[t] for t in tests])
-        self._running[pid] = mutant, time.monotonic(), len(tests)
+            _judge(
+                mutant, [items[test] for test in tests], [reach.seconds[t] for t in tests], number
+            )
+        self._running[pid] = Running(mutant, time.monotonic(), tests, number)
 
-    def _await_one(self, out: Any) -> None:
+    def _tests_of(
+        self, mutant: Mutant, items: Sequence[pytest.Item], reach: Reach
+    ) -> Sequence[int]:
+        """Return the tests that fit into the time, by likelihood to fail: earlier killers, then
+        some variants of each parametrised test, then the others."""
+        killers, seen, reached = self._killers[_place(mutant)], Counter[str](), reach.of(mutant)
+        rank = {}
+        for test in reached:
+            name = items[test].nodeid.partition("[")[0]
+            seen[name] += 1
+            rank[test] = (-killers[test], seen[name] > VARIANTS, reach.seconds[test])
+        left, tests = self._options.seconds, []
+        for test in sorted(reached, key=lambda test: rank[test]):
+            if reach.seconds[test] <= left:
+                left -= reach.seconds[test]
+                tests.append(test)
+        return tests
+
+    def _await_one(self, out: TextIO) -> None:
         while True:
-            for pid, (mutant, began, tests) in list(self._running.items()):
+            for pid, running in list(self._running.items()):
                 ended, status = os.waitpid(pid, os.WNOHANG)
-                took = time.monotonic() - began
+                took = time.monotonic() - running.began
                 if not ended and took > WALL:
                     os.kill(pid, signal.SIGKILL)
                 if not ended:
                     continue
                 del self._running[pid]
-                result = _result(status, tests)
-                line = {"key": mutant.key, "result": result, "tests": tests, "s": round(took, 2)}
-                print(json.dumps(line, ensure_ascii=False), file=out, flush=True)
+                self._note(running, _result(status, len(running.tests)), took, out)
                 return
             select.select([], [], [], 0.005)
+
+    def _note(self, running: Running, result: str, took: float, out: TextIO) -> None:
+        mutant, ran = running.mutant, int.from_bytes(running.number[:4], "little")
+        if result in ("killed", "timeout") and ran:
+            self._killers[_place(mutant)][running.tests[ran - 1]] += 1
+        line = {"key": mutant.key, "result": result, "tests": ran, "s": round(took, 2)}
+        print(json.dumps(line, ensure_ascii=False), file=out, flush=True)
+        running.number.close()
+
+
+def _place(mutant: Mutant) -> str:
+    return f"{mutant.path}:{mutant.function}"
 
 
 def _known(out: Path) -> set[str]:
@@ -253,7 +321,9 @@ def _result(status: int, tests: int) -> str:
     return {SURVIVED: "survived", KILLED: "killed"}.get(os.WEXITSTATUS(status), "invalid")
 
 
-def _judge(mutant: Mutant, items: Sequence[pytest.Item], seconds: Iterable[float]) -> None:
+def _judge(
+    mutant: Mutant, items: Sequence[pytest.Item], seconds: Iterable[float], number: mmap.mmap
+) -> None:
     """Run the tests with the fault in this forked process, until the first fails; never return."""
     result = INVALID
     try:
@@ -263,7 +333,8 @@ def _judge(mutant: Mutant, items: Sequence[pytest.Item], seconds: Iterable[float
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         plant(mutant)
         result = SURVIVED
-        for item, needed in zip(items, seconds, strict=True):
+        for ran, (item, needed) in enumerate(zip(items, seconds, strict=True), 1):
+            number[:4] = ran.to_bytes(4, "little")
             # its default action ends the process, in whatever code that loops
             signal.setitimer(signal.ITIMER_VIRTUAL, max(SECONDS_OF_CPU, 10 * needed))
             if any(report.failed for report in runtestprotocol(item, log=False)):

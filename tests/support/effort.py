@@ -10,5 +10,5 @@ IN_CI = 100
 def examples(in_ci: int, steps: int = 50) -> settings:
     """Return settings with this number of examples in CI, and as many times more at night as the
     profile says. `steps`: maximum length of one run of a state machine."""
-    scale = max(1, settings().max_examples // IN_CI)
-    return settings(max_examples=in_ci * scale, stateful_step_count=steps)
+    scaled = max(1, in_ci * settings().max_examples // IN_CI)
+    return settings(max_examples=scaled, stateful_step_count=steps)
