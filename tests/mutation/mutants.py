@@ -222,12 +222,17 @@ def _children(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
 
 def _inside(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> Iterator[Edit]:
     """List the edits of an expression and of all below it."""
-    if isinstance(node, ast.JoinedStr):
+    if isinstance(node, ast.JoinedStr) or _is_strict(node):
         return
     yield from _of_expression(parent, field, index, node)
     for name, position, child in _children(node):
         if not isinstance(child, ast.expr_context | ast.operator | ast.cmpop | ast.arguments):
             yield from _inside(node, name, position, child)
+
+
+def _is_strict(node: ast.AST) -> bool:
+    """Return whether it is `strict=True` of `zip`, which is an assertion."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _of_expression(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> Iterator[Edit]:
@@ -287,5 +292,5 @@ def _call(parent: ast.AST, field: str, index: int | None, node: ast.Call) -> Ite
     if name in PLAIN and node.args:
         yield Edit(parent, field, index, node.args[0], node)
     for position, keyword in enumerate(node.keywords):
-        if keyword.arg is not None:
+        if keyword.arg is not None and not _is_strict(keyword):
             yield Edit(node, "keywords", position, None, node)
