@@ -50,6 +50,8 @@ def test_answer_gives_one_signal_about_the_provider(answer: object, signal: Prov
 
 def test_failed_look_up_says_why() -> None:
     assert str(LookUpFailed("a hole in the list")) == "a hole in the list"
+    assert signal_of(LookUpFailed("a hole")) is S.ANSWER
+    assert signal_of(LookUpFailed("no answer", S.SILENCE)) is S.SILENCE
 
 
 def test_missing_funds_are_known_by_code_or_by_words() -> None:
