@@ -161,6 +161,9 @@ def test_explicit_parts_leave_the_rest_to_the_sellers_of_the_currency(order: Ord
     order.allocate_refund("r1", 400, "EUR", {"ada": 0}, START)
     order.allocate_refund("r2", 300, "EUR", None, START)
     assert order.seller_targets == {"ada": 250, "bob": 100}
+    order.allocate_refund("r3", 200, "EUR", {"ada": 0}, START)
+    order.allocate_refund("r4", 50, "EUR", None, START)
+    assert order.seller_targets == {"ada": 300, "bob": 120}, "250 are left of ada, 100 of the order"
 
 
 def test_payment_that_pays_no_seller_is_kept_until_the_order_is_paid(order: Order) -> None:
