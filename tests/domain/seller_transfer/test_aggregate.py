@@ -27,6 +27,13 @@ def holding(story: Story, *held: Reversal) -> SellerTransfer:
     return transfer
 
 
+def given_up(story: Story, answers: type[Answers]) -> Story:
+    """Let Stripe refuse the transfer until no attempt is left."""
+    while story.status is not S.PERMANENTLY_FAILED:
+        story.call(answers.refused)
+    return story
+
+
 def test_new_transfer_is_due_unless_its_charge_is_read() -> None:
     due = SellerTransfer.create(
         now=START,
@@ -68,8 +75,7 @@ def test_status_that_may_not_follow_changes_nothing(story: Story) -> None:
 
 
 def test_only_reopening_is_up_to_a_person(story: Story, answers: type[Answers]) -> None:
-    while story.status is not S.PERMANENTLY_FAILED:
-        story.call(answers.refused)
+    given_up(story, answers)
     refused = facts.Failed(
         **story.transfer.next(story.now),
         reason="rejected",
@@ -286,9 +292,7 @@ def test_transfer_that_owes_no_reversal_is_not_reopened(
 
 
 def test_settled_or_refunded_transfer_is_not_reopened(story: Story, answers: type[Answers]) -> None:
-    while story.status is not S.PERMANENTLY_FAILED:
-        story.call(answers.refused)
-    transfer = story.transfer
+    transfer = given_up(story, answers).transfer
     transfer.settled_outside = "mia paid it"
     with pytest.raises(NothingToRetry, match="mia paid it"):
         transfer.retry("mia", "again", story.now)
