@@ -266,3 +266,11 @@ def test_dispute_is_decided_once_money_moved_or_it_ended(
     heard: tuple[D, ...], decided: bool
 ) -> None:
     assert a_dispute(*heard).decided is decided
+
+
+def test_report_is_news_once() -> None:
+    dispute = a_dispute()
+    assert dispute.report(D.CHALLENGED, "stripe:evt_2", NOW)
+    assert not dispute.report(D.CHALLENGED, "stripe:evt_3", NOW)
+    assert dispute.report(D.WITHDRAWN, "stripe:evt_4", NOW)
+    assert not dispute.report(D.OPENED, "stripe:evt_5", NOW)

@@ -195,3 +195,14 @@ def test_refund_above_the_rest_of_the_order_learns_nothing(split: Sale) -> None:
     learn_reversal(split, "r2", 50, shown(by_refund(20)))
     assert split.order.reversed_by_refund == {}
     assert split.is_refunded("r2", 50) is not None
+
+
+def test_reversal_that_names_a_refund_is_preferred(split: Sale) -> None:
+    unnamed = ReversalAtStripe("trr_1", 25, None)
+    learn_reversal(split, "r1", 50, shown(by_refund(25, "trr_2"), unnamed))
+    assert split.order.reversed_by_refund == {"r1": {"ada": "trr_2"}}
+
+
+def test_reversal_is_not_learned_if_no_part_is_due(split: Sale) -> None:
+    learn_reversal(split, "r1", 1, shown(by_refund(1)))
+    assert split.order.reversed_by_refund == {}, "of 1 unit the share is less than 1"
