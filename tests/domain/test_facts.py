@@ -9,7 +9,7 @@ from eventsourcing.utils import resolve_topic
 
 from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
-from domain.fact import opened
+from domain.fact import Fact, opened
 from domain.finding import AnyFindingFact
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
@@ -446,3 +446,19 @@ def test_order_with_other_content_names_the_difference(
     order.agree(**same)
     with pytest.raises(ContentDiffers, match=named):
         order.agree(**changed)
+
+
+def test_new_class_of_facts_is_found_by_its_topic() -> None:
+    class Tested(Fact):
+        TOPIC = "ledger.tested"
+
+    class Nameless(Fact):
+        """A part of other facts."""
+
+    assert resolve_topic("ledger.tested") is Tested
+    assert "TOPIC" not in vars(Nameless)
+
+
+def test_import_without_a_refund_covers_none() -> None:
+    fact = imported("partially_reversed", NOW, stripe_transfer_id="tr_1", amount_reversed=10)
+    assert opened(SellerTransfer, fact).refunds_before == set()

@@ -361,3 +361,18 @@ def test_payment_that_succeeds_with_another_charge_is_read_again() -> None:
     assert sale["ada"].held is not None, "a person decides about the doubted payment"
     sale["ada"].retry("ops", "the second charge has succeeded", NOW)
     assert sale.sent(sale["ada"]) == "ch_2"
+
+
+def test_failed_charge_in_another_currency_refuses_no_transfer() -> None:
+    sale = Sale().found(SEEN._replace(status="failed", settled_currency="USD"))
+    assert [one.status for one in sale.transfers] == ["pending", "pending"]
+    assert all(one.held is not None for one in sale.transfers)
+
+
+@pytest.mark.parametrize(("amount", "sourced"), [(900, 2), (899, 1), (599, 1), (299, 0)])
+def test_found_charge_tells_how_many_transfers_it_funds(amount: int, sourced: int) -> None:
+    sale = Sale().found(SEEN._replace(amount=amount, settled_amount=amount))
+    fact = next(one for one in sale.order.pending_events if isinstance(one, ChargeFound))
+    assert (fact.sourced, fact.charge, fact.amount) == (sourced, "ch_1", amount)
+    assert (fact.settled_amount, fact.settled_currency) == (amount, "EUR")
+    assert (fact.connector_payment, fact.currency, fact.status) == ("pi_1", "EUR", "succeeded")

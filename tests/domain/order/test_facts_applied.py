@@ -11,7 +11,13 @@ from domain.order import facts
 from domain.order.aggregate import Order
 from domain.order.collected import leave_uncounted, require_not_voided
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
-from domain.order.state import CountedDispute, MadeTransfer, Share, UncountedPayment
+from domain.order.state import (
+    CountedDispute,
+    MadeTransfer,
+    SetAsideDecision,
+    Share,
+    UncountedPayment,
+)
 from tests.support.domain_story import START
 
 LATER = START + timedelta(hours=1)
@@ -48,6 +54,9 @@ def test_dispute_keeps_its_names_and_place_when_it_is_reduced(order: Order) -> N
     assert order.disputes["dp_1"] == CountedDispute(1, True, payment=NAMES)
     assert reduce_dispute(order, "dp_1", 0, START)
     assert order.disputes["dp_1"] == CountedDispute(0, False, payment=NAMES)
+    ended = last(order)
+    assert isinstance(ended, facts.DisputeReduced)
+    assert (ended.before, ended.amount, ended.counted) == (1, 0, 0)
     assert not reduce_dispute(order, "dp_1", 0, START)
     with pytest.raises(Refused, match="takes 0 EUR"):
         reduce_dispute(order, "dp_1", 1, START)
@@ -185,6 +194,28 @@ def test_payment_that_pays_no_seller_is_kept_until_the_order_is_paid(order: Orde
     order.pay("pay-1", None, "api", START)
     require_not_voided(order, "pay-1")
     assert not leave_uncounted(order, voided._replace(payment_id="pay-3"), "psp:3", START)
+
+
+def test_decision_may_take_what_the_others_leave(order: Order) -> None:
+    order.allocate_refund("r1", 300, "EUR", {"ada": 100}, START)
+    order.allocate_refund("r2", 300, "EUR", {"ada": 100}, START)
+    order.revoke_refund("r2", START)
+    count_dispute(order, "dp_1", 200, "EUR", START)
+    assert order.seller_targets == {"ada": 214, "bob": 57}
+    dispute = dispute_cause("dp_1")
+    for cause, amount, parts, fits in (
+        ("r2", 700, {"ada": 400}, True),
+        ("r2", 700, {"ada": 401}, False),
+        ("r2", 701, {}, False),
+        ("r1", 1_000, {"ada": 500}, True),
+        (dispute, 700, {"ada": 400}, True),
+        (dispute, 700, {"ada": 401}, False),
+        (dispute, -1, {}, False),
+        (dispute_cause("dp_2"), 700, {"ada": 286}, True),
+        (dispute_cause("dp_2"), 700, {"ada": 287}, False),
+    ):
+        objection = order.objection_to_decision(SetAsideDecision(amount, parts), cause)
+        assert (objection is None) is fits, (cause, amount, parts, objection)
 
 
 def read_later(order: Order, why: str, reads: int) -> None:

@@ -206,3 +206,11 @@ def test_reversal_that_names_a_refund_is_preferred(split: Sale) -> None:
 def test_reversal_is_not_learned_if_no_part_is_due(split: Sale) -> None:
     learn_reversal(split, "r1", 1, shown(by_refund(1)))
     assert split.order.reversed_by_refund == {}, "of 1 unit the share is less than 1"
+
+
+def test_charge_learned_after_the_payment_completes_its_transfer(unpaid: Sale) -> None:
+    story = unpaid.is_paid()
+    learn_made_transfer(story.order, story.transfers, shown(), SOURCE, story.now)
+    ada = story.of("ada")
+    assert (ada.status, ada.stripe_transfer_id) == ("completed", "tr_1")
+    assert story.of("bob").status == "pending"

@@ -160,6 +160,15 @@ def test_callers_name_keeps_or_adds_the_psps_name() -> None:
     assert (other.refund_id, other.psp_refund_id, other.key) == ("r2", "psp-2", "r1")
 
 
+def test_name_of_the_psp_may_be_replaced_by_a_callers() -> None:
+    refund = opened()
+    refund.name("psp-1", "psp-1", NOW)
+    refund.name("r2", None, NOW)
+    assert (refund.refund_id, refund.psp_refund_id) == ("r2", "psp-1")
+    with pytest.raises(ContentDiffers, match="refund_id"):
+        refund.name("r3", None, NOW)
+
+
 def test_reason_is_compared_once_both_are_known() -> None:
     opened().agree("o1", None, None, None, None)
     opened().agree("o1", 40, None, "duplicate", {"ada": 36})

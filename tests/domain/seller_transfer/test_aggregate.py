@@ -353,9 +353,10 @@ def test_cause_of_an_open_call_is_recovered_after_its_outcome(
 def test_causes_to_recover_are_named_once(story: Story) -> None:
     transfer = holding(story, reversal(R.REVERSED)._replace(contested=True))
     transfer.reductions = {"r2": 1}
-    transfer.shortened = {"r1", "r2", "r4", "r3"}
-    assert causes_to_recover(transfer, {"r2": 2}) == ["r1", "r2", "r3", "r4"]
-    assert causes_to_recover(transfer, {}) == ["r1", "r2", "r3", "r4"]
+    transfer.shortened = {f"r{n}" for n in range(1, 10)}
+    others = [f"r{n}" for n in range(3, 10)]
+    assert causes_to_recover(transfer, {"r2": 2}) == ["r1", "r2", *others]
+    assert causes_to_recover(transfer, {}) == ["r1", "r2", *others]
 
 
 @pytest.mark.parametrize("open_", [True, False])
@@ -368,3 +369,38 @@ def test_held_transfer_stays_held_once_nothing_can_be_at_stripe(
     told = story.told()
     assert told[-1] == ("AttemptDeferred" if open_ else "HeldBack")
     assert (story.transfer.next_retry_at is None) is not open_
+
+
+def test_refund_that_waited_reduces_a_refused_transfer(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.call(answers.timeout)
+    story.refunded("r1", 1_000)
+    story.news()
+    story.call(answers.refused)
+    withdrawn, reduced = story.news()[-2:]
+    assert isinstance(withdrawn, facts.ReversalWithdrawn)
+    assert isinstance(reduced, facts.AmountReduced)
+    assert (withdrawn.cause_id, withdrawn.in_flight) == ("r1", False)
+    assert (reduced.refund_id, reduced.by, reduced.amount) == ("r1", 1_000, 9_000)
+    assert story.transfer.reductions == {"r1": 1_000}
+
+
+def test_refusal_beside_an_unknown_call_keeps_the_doubt(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.call(answers.timeout)
+    story.news()
+    story.call(answers.invalid)
+    fact = story.last(facts.AttemptDeferred)
+    assert (fact.why, fact.open, fact.epoch) == ("unknown", True, 1)
+
+
+def test_stored_refusal_ends_the_doubt_about_what_is_left(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.reversing().call(answers.timeout)
+    others = story.books(Story.theirs(7_000))
+    story.call(answers.refused, others)
+    assert (story.reversal.amount, story.operation.open) == (3_000, False)
+    assert story.transfer.amount_reversed == 7_000
