@@ -199,3 +199,27 @@ def test_compensations_are_numbered_from_one(sale: type[Sale]) -> None:
         assert newest.amount == 45
         if n == 1:
             assert newest.cause == compensation(sold.id, "r1", 1)
+
+
+def test_smaller_payment_lowers_the_reversal_that_waited(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.call(answers.timeout)
+    transfer = story.refunded("r1", 4_000).refunded("r2", 500).transfer
+    complete(transfer, "tr_1", 9_000, None, story.now)
+    assert transfer.reductions == {"r1": 1_000}
+    assert [one.amount for one in transfer.reversals.values()] == [3_000, 500]
+    assert (transfer.amount, transfer.taken) == (9_000, 4_500)
+
+
+def test_smaller_payment_that_no_refund_explains_is_set_apart(story: Story) -> None:
+    complete(story.transfer, "tr_1", 9_000, None, story.now)
+    assert story.transfer.reductions == {"": 1_000}
+    assert story.transfer.unexplained == 1_000
+
+
+def test_transfers_of_a_restored_order_are_unverified(sale: type[Sale]) -> None:
+    story = sale(100, {"ada": 90}, paid=False)
+    story.order.unverified = True
+    assert story.is_paid().of("ada").unverified
+    assert not sale(100, {"ada": 90}).of("ada").unverified
