@@ -165,6 +165,7 @@ def test_another_payment_is_refused(paid: bool) -> None:
 def test_name_reported_after_the_payment_is_recorded_once() -> None:
     order = registered()
     assert order.pay(None, None, "api", START)
+    assert not order.pay(None, None, "psp", START)
     assert not order.pay("pay_1", None, "psp", START)
     named = last(order, 3)
     assert isinstance(named, PaymentNamed)

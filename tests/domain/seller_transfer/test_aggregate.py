@@ -404,3 +404,12 @@ def test_stored_refusal_ends_the_doubt_about_what_is_left(
     story.call(answers.refused, others)
     assert (story.reversal.amount, story.operation.open) == (3_000, False)
     assert story.transfer.amount_reversed == 7_000
+
+
+def test_refusal_that_stripes_records_do_not_explain_is_read_again_later(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.reversing().call(answers.refused)
+    fact = story.last(facts.AttemptDeferred)
+    assert (fact.why, fact.next_retry_at) == ("unread", story.now + SECOND)
+    assert (fact.retry_count, fact.open) == (0, True)
