@@ -462,3 +462,19 @@ def test_new_class_of_facts_is_found_by_its_topic() -> None:
 def test_import_without_a_refund_covers_none() -> None:
     fact = imported("partially_reversed", NOW, stripe_transfer_id="tr_1", amount_reversed=10)
     assert opened(SellerTransfer, fact).refunds_before == set()
+
+
+@pytest.mark.parametrize(
+    ("columns", "paid"),
+    [
+        ({}, False),
+        ({"amount_reversed": 1}, True),
+        ({"reversal_id": "rev-1"}, True),
+        ({"stripe_transfer_id": "tr_1"}, True),
+        ({"stripe_transfer_id": ""}, False),
+    ],
+)
+def test_import_is_paid_by_any_trace_of_a_payment(columns: ImportedColumns, paid: bool) -> None:
+    transfer = opened(SellerTransfer, imported("failed", NOW, **columns))
+    assert transfer.paid is paid
+    assert (transfer.operation is None) is paid

@@ -147,8 +147,9 @@ def reach_of(items: Sequence[pytest.Item], cache: Path) -> Reach:
 def chosen(
     every: Sequence[Mutant], fraction: float, seed: int, whole: Sequence[str] = ()
 ) -> list[Mutant]:
-    """Return a sample of the mutants, stratified by module, in random order: a run that is stopped
-    early has judged a random sample. Modules whose path begins with one of `whole` are complete."""
+    """Return a sample of the mutants, stratified by module. Modules whose path begins with one of
+    `whole` are complete and come first; the order is random otherwise, so that a run that is
+    stopped early has judged a random sample."""
     by_module: defaultdict[str, list[Mutant]] = defaultdict(list)
     for mutant in every:
         by_module[mutant.path].append(mutant)
@@ -158,7 +159,7 @@ def chosen(
         part = 1.0 if path.startswith(tuple(whole)) else fraction
         sample += dice.sample(one, ceil(len(one) * part))
     dice.shuffle(sample)
-    return sample
+    return sorted(sample, key=lambda mutant: not mutant.path.startswith(tuple(whole)))
 
 
 class Options(NamedTuple):

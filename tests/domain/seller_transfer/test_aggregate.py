@@ -252,6 +252,8 @@ def test_reopened_reversal_is_the_failed_one(story: Story, answers: type[Answers
     owed, before = transfer.owed, story.operation
     assert owed is not None
     assert (owed.refund_id, owed.state) == ("refund-1", R.FAILED)
+    transfer.reversals = dict(reversed(transfer.reversals.items()))
+    assert transfer.owed == owed, "whichever is the oldest"
     transfer.retry("mia", "again", story.now)
     fact = story.only(facts.Reopened)
     assert (fact.to, fact.reversal_id, fact.amount) == ("reversal_pending", owed.reversal_id, 4_000)

@@ -260,3 +260,20 @@ def test_payment_at_stripe_has_the_present_or_the_first_amount(unpaid: Story, am
     resolved = next(fact for fact in told if isinstance(fact, facts.Resolved))
     assert (resolved.actor, resolved.reason, resolved.evidence) == ("mia", "paid", "tr_9")
     assert (resolved.to, resolved.reversal_id, resolved.reversal_amount) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason", "detail"),
+    [
+        (None, "resolved", "A person ended the wait."),
+        ("the payment has failed", "held_back", "the payment has failed"),
+    ],
+)
+def test_end_of_a_wait_says_why_the_transfer_waited(
+    story: Story, held: str | None, reason: str, detail: str
+) -> None:
+    if held is not None:
+        story.transfer.hold_back(held, story.now)
+    by_mia(story)
+    ended = next(fact for fact in story.news() if isinstance(fact, facts.PermanentlyFailed))
+    assert (ended.reason, ended.detail) == (reason, detail)
