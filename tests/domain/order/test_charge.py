@@ -376,3 +376,17 @@ def test_found_charge_tells_how_many_transfers_it_funds(amount: int, sourced: in
     assert (fact.sourced, fact.charge, fact.amount) == (sourced, "ch_1", amount)
     assert (fact.settled_amount, fact.settled_currency) == (amount, "EUR")
     assert (fact.connector_payment, fact.currency, fact.status) == ("pi_1", "EUR", "succeeded")
+
+
+def test_each_status_of_a_doubted_payment_holds_back_once() -> None:
+    sale = Sale()
+    ada = sale["ada"]
+    for status, news in (("failed", True), ("failed", False), ("cancelled", True)):
+        told = doubt(sale.order, sale.transfers, "pay_1", "psp:1", f"it {status}", NOW, status)
+        assert told is news
+    fact = sale.order.pending_events[-1]
+    assert isinstance(fact, PaymentDoubted)
+    assert (fact.payment_id, fact.source, fact.detail) == ("pay_1", "psp:1", "it cancelled")
+    assert (fact.held, fact.sent, fact.status) == (2, 0, "cancelled")
+    assert sale.order.doubted_as == {"failed", "cancelled"}
+    assert ada.held == "it cancelled"
