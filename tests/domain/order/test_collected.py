@@ -300,3 +300,14 @@ def test_refund_above_an_unpaid_order_waits_for_the_payment(sale: type[Sale]) ->
         require_covered(story.order, "r2", 6_001, "EUR")
     paid(story, None)
     require_covered(story.order, "r2", 6_001, "EUR")
+
+
+def test_stated_amount_is_at_least_what_was_ordered_and_refunded(sale: type[Sale]) -> None:
+    story = paid(sale(10_000, {"ada": 9_000}, paid=False), 12_000)
+    story.is_refunded("r1", 10_500)
+    for below in (10_499, 9_999):
+        with pytest.raises(Refused, match="at least 10500"):
+            correct_collected(story.order, below, "api", story.now)
+    assert correct_collected(story.order, 10_500, "api", story.now)
+    assert not correct_collected(story.order, 10_500, "api", story.now)
+    assert (story.order.collected, story.order.refundable) == (10_500, 0)

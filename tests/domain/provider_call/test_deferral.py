@@ -136,6 +136,7 @@ def test_outage_gives_the_last_attempt_back(retry_count: int, exhausted: bool, l
     assert deferral.outage(operation, until) == expected(
         DeferralReason.OUTAGE, "Stripe answered nobody.", until
     )._replace(retry_count=left, given_back=7)
+    assert deferral.outage(operation._replace(in_call=False), until).open, "it stays unknown"
 
 
 @pytest.mark.parametrize("exhausted", [True, False])

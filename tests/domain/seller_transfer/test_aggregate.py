@@ -208,6 +208,9 @@ def test_reversal_of_a_restored_transfer_is_open_until_looked_up(story: Story) -
     assert transfer.is_open(queued)
     assert transfer.is_open(running)
     assert not transfer.is_open(reversal(R.FAILED))
+    unpaid = Story().transfer
+    unpaid.unverified = True
+    assert not unpaid.is_open(reversal(R.QUEUED))
 
 
 def test_undone_reductions_are_those_that_became_smaller(story: Story) -> None:

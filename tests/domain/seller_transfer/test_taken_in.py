@@ -223,3 +223,17 @@ def test_transfers_of_a_restored_order_are_unverified(sale: type[Sale]) -> None:
     story.order.unverified = True
     assert story.is_paid().of("ada").unverified
     assert not sale(100, {"ada": 90}).of("ada").unverified
+
+
+def test_known_reversal_keeps_its_cause_and_reason_if_stripe_names_none(story: Story) -> None:
+    transfer = story.reversing().transfer
+    running = story.reversal
+    transfer.withdraw(running, running.amount, "refund-1", story.now)
+    transfer.reversals[running.reversal_id] = transfer.reversals[running.reversal_id]._replace(
+        reason="dispute"
+    )
+    made = ReversalAtStripe("trr_1", 4_000, running.reversal_id)
+    story.news()
+    assert take_in(transfer, books(transfer, made), {"refund-1"}, story.now) == ["refund-1"]
+    request = next(one for one in story.news() if isinstance(one, facts.ReversalRequested))
+    assert (request.refund_id, request.reason, request.missing) == ("refund-1", "dispute", False)
