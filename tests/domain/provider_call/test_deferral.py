@@ -56,6 +56,9 @@ def test_unknown_outcome_costs_an_attempt_and_keeps_the_key() -> None:
     assert deferral.unknown(CALLED, SILENCE, NOW, POLICY) == UNKNOWN._replace(
         retry_count=2, request_id="req_1"
     )
+    idle = CALLED._replace(in_call=False)
+    assert deferral.unknown(idle, SILENCE, NOW, POLICY).open, "money may have moved"
+    assert deferral.refused_while_open(idle, NOT_STORED, NOW).open
 
 
 def test_last_unknown_outcome_exhausts_and_waits_for_the_call() -> None:

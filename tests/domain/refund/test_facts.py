@@ -183,3 +183,9 @@ def test_stored_refund_reads_back_unchanged(storage: FactStorage) -> None:
     refund = opened()
     refund.defer(DEFERRED, NOW)
     assert state_of(storage.replayed(list(refund.collect_events()))) == state_of(refund)
+
+
+def test_refund_made_elsewhere_may_be_asked_about() -> None:
+    refund = opened("psp")
+    refund.defer(DEFERRED, NOW)
+    assert refund.operation == Operation("refund").deferred(DEFERRED, NOW)

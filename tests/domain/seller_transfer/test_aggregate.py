@@ -44,7 +44,7 @@ def test_new_transfer_is_due_unless_its_charge_is_read() -> None:
         currency="EUR",
         source_transaction="ch_1",
     )
-    assert due.id == transfer_stream("o1", "ada")
+    assert (due.id, due.version) == (transfer_stream("o1", "ada"), 1)
     assert (due.next_retry_at, due.awaits_charge, due.operation) == (
         START,
         False,

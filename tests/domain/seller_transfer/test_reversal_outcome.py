@@ -570,3 +570,19 @@ def test_failed_reversal_that_stripe_holds_is_reopened_and_ended(
     assert story.told() == []
     complete_reversal(transfer, "unknown", "trr_8", 1, None, story.now)
     assert story.only(EvidenceHeld).detail.endswith("a reversal that is unknown here.")
+
+
+@pytest.mark.parametrize(("status", "decided"), [("succeeded", True), ("pending", False)])
+def test_object_of_ours_that_counts_is_found_among_failed_ones(
+    story: Story, answers: type[Answers], status: str, decided: bool
+) -> None:
+    story.reversing()
+    exhaust(story, answers)
+    refusal = Rejected(200, None, "it has failed", stored=True)
+    failed = story.ours("trr_1")._replace(status="failed", refusal=refusal)
+    counts = story.ours("trr_2")._replace(status=status)
+    story.see(story.books(failed, counts, failed._replace(stripe_reversal_id="trr_3")))
+    if decided:
+        assert story.transfer.stripe_reversal_id == "trr_2"
+    else:
+        assert story.last(AttemptDeferred).detail == "trr_2 is pending at Stripe"
