@@ -478,3 +478,19 @@ def test_import_is_paid_by_any_trace_of_a_payment(columns: ImportedColumns, paid
     transfer = opened(SellerTransfer, imported("failed", NOW, **columns))
     assert transfer.paid is paid
     assert (transfer.operation is None) is paid
+
+
+@pytest.mark.parametrize(
+    ("columns", "given_up", "before"),
+    [
+        ({"stripe_transfer_id": "tr_1", "refund_id": "r1"}, "r1", set()),
+        ({"refund_id": "r1"}, None, set()),
+        ({"refund_id": "r1", "amount_reversed": 5}, None, {"r1"}),
+        ({"stripe_transfer_id": "tr_1"}, None, set()),
+    ],
+)
+def test_given_up_import_names_the_refund_that_was_tried(
+    columns: ImportedColumns, given_up: str | None, before: set[str]
+) -> None:
+    transfer = opened(SellerTransfer, imported("permanently_failed", NOW, **columns))
+    assert (transfer.refund_given_up, transfer.refunds_before) == (given_up, before)

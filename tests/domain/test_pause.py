@@ -106,3 +106,10 @@ def test_stripe_pauses_again_only_with_another_reason() -> None:
     assert (switch.actor, switch.reason) == ("stripe:evt_3", "disconnected")
     switch.resume("stripe:evt_4", "active", NOW)
     assert not switch.paused_by_stripe
+
+
+def test_person_takes_a_pause_over_with_the_same_reason() -> None:
+    switch = Pause.install("seller:ada", NOW)
+    switch.pause("stripe:evt_1", "inactive", NOW)
+    assert switch.pause("mia", "inactive", NOW)
+    assert not switch.paused_by_stripe

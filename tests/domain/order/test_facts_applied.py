@@ -191,6 +191,11 @@ def test_payment_that_pays_no_seller_is_kept_until_the_order_is_paid(order: Orde
     with pytest.raises(Refused, match="'pay-1' of order 'o1'"):
         require_not_voided(order, "pay-1")
     require_not_voided(order, "pay-2")
+    require_not_voided(order, None)
+    order.payment_id = "pay-1"
+    with pytest.raises(Refused):
+        require_not_voided(order, None)
+    order.payment_id = None
     order.pay("pay-1", None, "api", START)
     require_not_voided(order, "pay-1")
     assert not leave_uncounted(order, voided._replace(payment_id="pay-3"), "psp:3", START)

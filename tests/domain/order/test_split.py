@@ -214,3 +214,12 @@ def test_charge_learned_after_the_payment_completes_its_transfer(unpaid: Sale) -
     ada = story.of("ada")
     assert (ada.status, ada.stripe_transfer_id) == ("completed", "tr_1")
     assert story.of("bob").status == "pending"
+
+
+def test_compensation_is_not_taken_for_the_transfer_of_the_charge(split: Sale) -> None:
+    split.is_refunded("r1", 100)
+    split.all_go_through()
+    split.is_revoked("r1")
+    learn_made_transfer(split.order, split.transfers, shown(), SOURCE, split.now)
+    given_back = split.of("ada", 1)
+    assert (given_back.status, given_back.stripe_transfer_id) == ("pending", None)

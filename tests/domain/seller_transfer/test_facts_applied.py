@@ -280,3 +280,17 @@ def test_decided_source_is_named_from_the_next_key_on(story: Story) -> None:
     decide("ch_2", 2)
     assert story.operation.epoch_began == START
     assert transfer.source_now == "ch_2"
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_refund_waiting_for_a_held_transfer_reduces_it_once_closed(
+    story: Story, open_: bool
+) -> None:
+    transfer = story.transfer
+    transfer.reversals["rev-1"] = Reversal("rev-1", "r1", 300, "refund", ReversalStatus.QUEUED)
+    transfer.operation = CALLED._replace(unknown=open_)
+    story.news()
+    transfer.hold_back("the payment has failed", story.now)
+    more = [] if open_ else ["ReversalWithdrawn", "AmountReduced"]
+    assert story.told() == ["HeldBack", *more]
+    assert transfer.amount == (10_000 if open_ else 9_700)

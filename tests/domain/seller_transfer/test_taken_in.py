@@ -5,10 +5,12 @@ import pytest
 from domain.identity import compensated, compensation, reversal_name
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER
+from domain.provider_call.outcome import Rejected
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.found_reversals import NOTE, not_recorded, take_in
+from domain.seller_transfer.stripe_call import keep_evidence
 from domain.seller_transfer.transfer_outcome import complete, record_look_up
 from tests.support.domain_story import START, Answers, Sale, Story, imported
 
@@ -237,3 +239,37 @@ def test_known_reversal_keeps_its_cause_and_reason_if_stripe_names_none(story: S
     assert take_in(transfer, books(transfer, made), {"refund-1"}, story.now) == ["refund-1"]
     request = next(one for one in story.news() if isinstance(one, facts.ReversalRequested))
     assert (request.refund_id, request.reason, request.missing) == ("refund-1", "dispute", False)
+
+
+def test_last_refusal_of_a_doubted_call_names_its_request(
+    story: Story, answers: type[Answers]
+) -> None:
+    for _ in range(5):
+        story.call(answers.timeout)
+    story.news()
+    story.call(Rejected(400, "no", "refused", stored=True, request_id="req_9"))
+    failed, ended = story.news()[-2:]
+    assert isinstance(failed, facts.Failed)
+    assert isinstance(ended, facts.PermanentlyFailed)
+    assert (failed.request_id, failed.code, failed.detail) == ("req_9", "no", "refused")
+    assert (failed.retry_count, failed.epoch, failed.next_retry_at) == (5, 2, story.now)
+    assert (ended.request_id, ended.reason, ended.detail) == ("req_9", "rejected", "refused")
+
+
+def test_evidence_that_stops_a_pending_transfer_names_its_request(story: Story) -> None:
+    keep_evidence(story.transfer, TRANSFER, "tr_9", 5, "why", "req_9", story.now)
+    held, failed, ended = story.news()[-3:]
+    assert isinstance(held, facts.EvidenceHeld)
+    assert isinstance(failed, facts.Failed)
+    assert isinstance(ended, facts.PermanentlyFailed)
+    assert (held.what, held.stripe_id, held.amount) == (TRANSFER, "tr_9", 5)
+    assert {held.detail, failed.detail, ended.detail} == {"why"}
+    assert {held.request_id, failed.request_id, ended.request_id} == {"req_9"}
+    assert (failed.code, failed.retry_count, failed.epoch) == (None, 0, 1)
+    assert failed.reason == ended.reason == "evidence_held"
+    keep_evidence(story.transfer, TRANSFER, "tr_9", 5, "why", "req_9", story.now)
+    assert story.told() == []
+    story.transfer.reopen("mia", "again", story.now, to=S.FAILED)
+    story.news()
+    keep_evidence(story.transfer, TRANSFER, "tr_9", 5, "why", "req_9", story.now)
+    assert story.told() == ["PermanentlyFailed"], "nothing new is known"
