@@ -54,6 +54,8 @@ Tracer = Callable[[FrameType, str, object], Any]
 class Traced(TypedDict):
     """Lines of the domain that a test reaches, and the CPU seconds that it took."""
 
+    source: str
+    """Hash of the test's file."""
     seconds: float
     lines: list[tuple[str, int]]
 
@@ -126,22 +128,31 @@ DOMAIN = f"{ROOT / 'domain'}/"
 
 
 def reach_of(items: Sequence[pytest.Item], cache: Path) -> Reach:
-    """Run each test once, traced, unless the cache knows it and the domain is the same."""
-    source = b"".join(path.read_bytes() for path in sorted(Path(DOMAIN).rglob("*.py")))
-    domain = hashlib.sha256(source).hexdigest()
+    """Run each test once, traced, unless the cache knows it and its file and the domain are the
+    same."""
+    domain = _hash(*sorted(Path(DOMAIN).rglob("*.py")))
+    sources = {path: _hash(path) for path in {item.path for item in items}}
     kept = json.loads(cache.read_text()) if cache.exists() else {}
     known: dict[str, Traced] = kept["tests"] if kept.get("domain") == domain else {}
     reach = Reach()
     for number, item in enumerate(items):
-        if item.nodeid in known:
+        if item.nodeid in known and known[item.nodeid]["source"] == sources[item.path]:
             reach.remember(number, known[item.nodeid])
         else:
             reach.trace(number, partial(_require_green, item))
     lines = reach.lines_by_test()
     for number, item in enumerate(items):
-        known[item.nodeid] = {"seconds": reach.seconds[number], "lines": lines[number]}
+        known[item.nodeid] = {
+            "source": sources[item.path],
+            "seconds": reach.seconds[number],
+            "lines": lines[number],
+        }
     cache.write_text(json.dumps({"domain": domain, "tests": known}))
     return reach
+
+
+def _hash(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def chosen(

@@ -8,6 +8,7 @@ from domain.identity import dispute_cause
 from domain.order.aggregate import Order
 from domain.order.attribution import causes_of, explained, withdraw_revoked
 from domain.order.disputes import count_dispute
+from domain.order.recovery import of_seller, withdraw_unsent
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
@@ -127,3 +128,34 @@ def test_reversal_that_may_be_at_stripe_is_not_withdrawn() -> None:
     withdraw_revoked([transfer], "r1", START)
     assert transfer.reversals["rev-r1"].state is R.QUEUED
     assert not transfer.reversals["rev-r1"].contested
+
+
+def test_transfer_without_a_reduction_explains_nothing(order: Order) -> None:
+    transfers = [holding(), holding(reductions={NOT_RECORDED: 30})]
+    assert explained(order, transfers, 0, "r1", START) == 0
+    assert [one.reductions.get("r1") for one in transfers] == [None, 30]
+
+
+def test_nothing_is_withdrawn_without_an_excess() -> None:
+    transfer = holding(reversal("r1", 10))
+    version = transfer.version
+    for excess in (0, -5):
+        assert withdraw_unsent([transfer], excess, "r1", START, only_own=True) == excess
+    assert transfer.version == version
+    assert withdraw_unsent([transfer], 12, "r1", START, only_own=True) == 2
+
+
+def test_newest_transfer_of_a_seller_comes_first() -> None:
+    sold = holding()
+    given_back = SellerTransfer.create(
+        now=sold.created_on,
+        order_id="order-1",
+        seller_id="ada",
+        destination="acct_ada",
+        amount=5,
+        currency="EUR",
+        cause="a compensation",
+    )
+    assert of_seller([sold, given_back], "ada") == [given_back, sold]
+    assert of_seller([given_back, sold], "ada") == [given_back, sold]
+    assert of_seller([given_back, sold], "bob") == []

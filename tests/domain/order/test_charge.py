@@ -390,3 +390,23 @@ def test_each_status_of_a_doubted_payment_holds_back_once() -> None:
     assert (fact.held, fact.sent, fact.status) == (2, 0, "cancelled")
     assert sale.order.doubted_as == {"failed", "cancelled"}
     assert ada.held == "it cancelled"
+
+
+def test_charge_that_is_lost_is_not_read_again() -> None:
+    order = Sale().lost().order
+    assert order.read_charge_at is None
+    assert charge.begin(order, NOW) == Rest("no charge is to be read")
+
+
+def test_deferred_read_keeps_its_begin_and_waits_longer() -> None:
+    order = Sale().order
+    later = NOW + timedelta(hours=1)
+    for at in (NOW, later):
+        charge.defer(order, DeferralReason.PENDING, "not there", at, POLICY)
+    fact = order.pending_events[-1]
+    assert isinstance(fact, ChargeReadDeferred)
+    assert (fact.since, fact.reads, fact.why, fact.detail) == (NOW, 2, "pending", "not there")
+    assert fact.read_charge_at == later + 2 * POLICY.base
+    assert fact.connector_payment == "pi_1"
+    assert charge.begin(order, later) == Rest("not due yet")
+    assert charge.begin(order, fact.read_charge_at) == LookUp("charge", NOW, 2)

@@ -15,6 +15,7 @@ from domain.order.split import (
 )
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
+from domain.seller_transfer.external_reversals import record_external
 from tests.support.domain_story import Sale
 
 SOURCE = "hyperswitch:evt_1"
@@ -223,3 +224,13 @@ def test_compensation_is_not_taken_for_the_transfer_of_the_charge(split: Sale) -
     learn_made_transfer(split.order, split.transfers, shown(), SOURCE, split.now)
     given_back = split.of("ada", 1)
     assert (given_back.status, given_back.stripe_transfer_id) == ("pending", None)
+
+
+def test_reversal_that_was_recorded_as_external_is_learned(split: Sale) -> None:
+    record_external(split.of("ada"), shown(by_refund(25)), split.now)
+    learn_reversal(split, "r1", 50, shown(by_refund(25)))
+    assert split.order.reversed_by_refund == {"r1": {"ada": "trr_1"}}
+    split.is_refunded("r1", 50)
+    assert split.of("ada").taken == 25
+    with pytest.raises(NotMadeYet):
+        learn_reversal(split, "r2", 50, shown(by_refund(25)))

@@ -277,6 +277,7 @@ def test_reversal_owed_is_the_oldest_if_none_has_failed(
     assert owed is not None
     assert owed.refund_id == "r2"
     story.news()
+    transfer.operation = story.operation._replace(epoch=5)
     transfer.retry("mia", "again", story.now)
     fact = story.only(facts.Reopened)
     assert (fact.epoch, fact.amount) == (1, 100)
