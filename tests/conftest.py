@@ -77,10 +77,10 @@ REUSED = ("e2e", "contracts", "scripts", "web")
 """Folders whose tests change rows only, so that a database serves one test after the other. Creating
 and dropping one costs 0.4 s, emptying one a few milliseconds."""
 
-hypothesis.settings.register_profile(
-    "ledger", deadline=None
-)  # two busy cores are no reason to fail
-hypothesis.settings.load_profile("ledger")
+# two busy cores are no reason to fail, so there is no deadline
+hypothesis.settings.register_profile("ledger", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=5_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ledger"))
 
 
 def pytest_configure() -> None:

@@ -15,6 +15,7 @@ from domain.currency import (
     require_payable,
     step,
     to_stripe,
+    whole_from_stripe,
 )
 from domain.errors import BadMoney
 from domain.money import CURRENCIES, LARGEST
@@ -113,3 +114,11 @@ def test_explicit_part_out_of_step_is_refused() -> None:
     why = order.allocate_refund("r1", 500, "KWD", {"ada": 123}, START)
     assert why == "its allocation takes 123 from 'ada', and Stripe moves KWD in steps of 10"
     assert order.allocate_refund("r2", 500, "KWD", {"ada": 120}, START) is None
+
+
+@pytest.mark.parametrize(
+    ("currency", "at_stripe", "whole"),
+    [("EUR", 199, 199), ("UGX", 199, 1), ("ISK", 200, 2), ("KWD", 1_999, 1_999), ("JPY", 3, 3)],
+)
+def test_whole_units_cover_no_fraction(currency: str, at_stripe: int, whole: int) -> None:
+    assert whole_from_stripe(currency, at_stripe) == whole

@@ -249,3 +249,28 @@ def test_compensation_waits_for_another_causes_open_call(sale: type[Sale]) -> No
     assert len(story.transfers) == 1
     story.answer(story.of("ada"), send, Unknown("timeout", "no answer"))
     assert len(story.transfers) == 1
+
+
+@pytest.mark.parametrize(
+    ("heard", "decided"),
+    [
+        ((), False),
+        ((D.CHALLENGED,), False),
+        ((D.WITHDRAWN,), True),
+        ((D.CLOSED,), True),
+        ((D.LOST,), True),
+        ((D.WON,), True),
+    ],
+)
+def test_dispute_is_decided_once_money_moved_or_it_ended(
+    heard: tuple[D, ...], decided: bool
+) -> None:
+    assert a_dispute(*heard).decided is decided
+
+
+def test_report_is_news_once() -> None:
+    dispute = a_dispute()
+    assert dispute.report(D.CHALLENGED, "stripe:evt_2", NOW)
+    assert not dispute.report(D.CHALLENGED, "stripe:evt_3", NOW)
+    assert dispute.report(D.WITHDRAWN, "stripe:evt_4", NOW)
+    assert not dispute.report(D.OPENED, "stripe:evt_5", NOW)

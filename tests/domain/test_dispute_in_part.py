@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.dispute import Dispute, DisputePolicy, DisputeStatus
+from domain.dispute import Dispute, DisputePolicy, DisputeStatus, PartDecided
 from domain.errors import Refused
 from domain.identity import dispute_cause
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
@@ -138,3 +138,18 @@ def test_decided_dispute_reads_back_unchanged(storage: FactStorage, state: State
     dispute.decide(100, "ops", "the bank keeps it", START)
     assert state(storage.replayed(list(dispute.collect_events()))) == state(dispute)
     assert dispute.takes(DisputePolicy.WITHDRAWAL)
+
+
+@pytest.mark.parametrize(("amount", "fits"), [(0, True), (400, True), (401, False), (-1, False)])
+def test_dispute_takes_from_nothing_to_all_of_it_by_decision(amount: int, fits: bool) -> None:
+    dispute = a_dispute()
+    if not fits:
+        with pytest.raises(Refused, match="give an amount from 0 to 400"):
+            dispute.decide(amount, "mia", "the bank says so", START)
+        return
+    dispute.decide(amount, "mia", "the bank says so", START)
+    fact = dispute.pending_events[-1]
+    assert isinstance(fact, PartDecided)
+    assert (fact.amount, fact.actor, fact.reason) == (amount, "mia", "the bank says so")
+    assert fact.source == "operator:mia"
+    assert (dispute.decided_amount, dispute.undecided) == (amount, False)

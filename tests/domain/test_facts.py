@@ -9,7 +9,7 @@ from eventsourcing.utils import resolve_topic
 
 from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
-from domain.fact import opened
+from domain.fact import Fact, opened
 from domain.finding import AnyFindingFact
 from domain.identity import order_stream
 from domain.lifecycle import TransferStatus
@@ -446,3 +446,51 @@ def test_order_with_other_content_names_the_difference(
     order.agree(**same)
     with pytest.raises(ContentDiffers, match=named):
         order.agree(**changed)
+
+
+def test_new_class_of_facts_is_found_by_its_topic() -> None:
+    class Tested(Fact):
+        TOPIC = "ledger.tested"
+
+    class Nameless(Fact):
+        """A part of other facts."""
+
+    assert resolve_topic("ledger.tested") is Tested
+    assert "TOPIC" not in vars(Nameless)
+
+
+def test_import_without_a_refund_covers_none() -> None:
+    fact = imported("partially_reversed", NOW, stripe_transfer_id="tr_1", amount_reversed=10)
+    assert opened(SellerTransfer, fact).refunds_before == set()
+
+
+@pytest.mark.parametrize(
+    ("columns", "paid"),
+    [
+        ({}, False),
+        ({"amount_reversed": 1}, True),
+        ({"reversal_id": "rev-1"}, True),
+        ({"stripe_transfer_id": "tr_1"}, True),
+        ({"stripe_transfer_id": ""}, False),
+    ],
+)
+def test_import_is_paid_by_any_trace_of_a_payment(columns: ImportedColumns, paid: bool) -> None:
+    transfer = opened(SellerTransfer, imported("failed", NOW, **columns))
+    assert transfer.paid is paid
+    assert (transfer.operation is None) is paid
+
+
+@pytest.mark.parametrize(
+    ("columns", "given_up", "before"),
+    [
+        ({"stripe_transfer_id": "tr_1", "refund_id": "r1"}, "r1", set()),
+        ({"refund_id": "r1"}, None, set()),
+        ({"refund_id": "r1", "amount_reversed": 5}, None, {"r1"}),
+        ({"stripe_transfer_id": "tr_1"}, None, set()),
+    ],
+)
+def test_given_up_import_names_the_refund_that_was_tried(
+    columns: ImportedColumns, given_up: str | None, before: set[str]
+) -> None:
+    transfer = opened(SellerTransfer, imported("permanently_failed", NOW, **columns))
+    assert (transfer.refund_given_up, transfer.refunds_before) == (given_up, before)

@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 from domain.identity import (
     SALE,
     compensation,
+    dispute_cause,
+    dispute_stream,
+    finding_stream,
     order_stream,
     refund_stream,
     reversal_name,
+    streams_of_cause,
     transfer_stream,
+    webhook_stream,
 )
 from domain.seller_transfer.external_reversals import external_id
 
@@ -66,3 +71,16 @@ def test_compensation_has_its_own_transfer_id() -> None:
     causes += [compensation(transfer_stream("order-1", "ada", causes[0]), "r1")]
     ids = {sale, *(transfer_stream("order-1", "ada", cause) for cause in causes)}
     assert len(ids) == 6
+
+
+def test_cause_leads_to_the_streams_that_may_record_it() -> None:
+    assert streams_of_cause("r1") == [refund_stream("r1")]
+    assert streams_of_cause(dispute_cause("dp_1")) == [
+        dispute_stream("hyperswitch", "dp_1"),
+        dispute_stream("stripe", "dp_1"),
+    ]
+
+
+def test_streams_of_decisions_are_permanent() -> None:
+    assert str(finding_stream("amount-1")) == "8fb469c3-58bf-5098-8aad-d5788effb95d"
+    assert str(webhook_stream("stripe", "evt_1")) == "682a4065-18b2-554c-a7b9-c9fdfac92cf4"

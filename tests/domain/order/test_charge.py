@@ -361,3 +361,52 @@ def test_payment_that_succeeds_with_another_charge_is_read_again() -> None:
     assert sale["ada"].held is not None, "a person decides about the doubted payment"
     sale["ada"].retry("ops", "the second charge has succeeded", NOW)
     assert sale.sent(sale["ada"]) == "ch_2"
+
+
+def test_failed_charge_in_another_currency_refuses_no_transfer() -> None:
+    sale = Sale().found(SEEN._replace(status="failed", settled_currency="USD"))
+    assert [one.status for one in sale.transfers] == ["pending", "pending"]
+    assert all(one.held is not None for one in sale.transfers)
+
+
+@pytest.mark.parametrize(("amount", "sourced"), [(900, 2), (899, 1), (599, 1), (299, 0)])
+def test_found_charge_tells_how_many_transfers_it_funds(amount: int, sourced: int) -> None:
+    sale = Sale().found(SEEN._replace(amount=amount, settled_amount=amount))
+    fact = next(one for one in sale.order.pending_events if isinstance(one, ChargeFound))
+    assert (fact.sourced, fact.charge, fact.amount) == (sourced, "ch_1", amount)
+    assert (fact.settled_amount, fact.settled_currency) == (amount, "EUR")
+    assert (fact.connector_payment, fact.currency, fact.status) == ("pi_1", "EUR", "succeeded")
+
+
+def test_each_status_of_a_doubted_payment_holds_back_once() -> None:
+    sale = Sale()
+    ada = sale["ada"]
+    for status, news in (("failed", True), ("failed", False), ("cancelled", True)):
+        told = doubt(sale.order, sale.transfers, "pay_1", "psp:1", f"it {status}", NOW, status)
+        assert told is news
+    fact = sale.order.pending_events[-1]
+    assert isinstance(fact, PaymentDoubted)
+    assert (fact.payment_id, fact.source, fact.detail) == ("pay_1", "psp:1", "it cancelled")
+    assert (fact.held, fact.sent, fact.status) == (2, 0, "cancelled")
+    assert sale.order.doubted_as == {"failed", "cancelled"}
+    assert ada.held == "it cancelled"
+
+
+def test_charge_that_is_lost_is_not_read_again() -> None:
+    order = Sale().lost().order
+    assert order.read_charge_at is None
+    assert charge.begin(order, NOW) == Rest("no charge is to be read")
+
+
+def test_deferred_read_keeps_its_begin_and_waits_longer() -> None:
+    order = Sale().order
+    later = NOW + timedelta(hours=1)
+    for at in (NOW, later):
+        charge.defer(order, DeferralReason.PENDING, "not there", at, POLICY)
+    fact = order.pending_events[-1]
+    assert isinstance(fact, ChargeReadDeferred)
+    assert (fact.since, fact.reads, fact.why, fact.detail) == (NOW, 2, "pending", "not there")
+    assert fact.read_charge_at == later + 2 * POLICY.base
+    assert fact.connector_payment == "pi_1"
+    assert charge.begin(order, later) == Rest("not due yet")
+    assert charge.begin(order, fact.read_charge_at) == LookUp("charge", NOW, 2)

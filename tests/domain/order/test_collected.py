@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.errors import CollectedDiffers, PaymentVoided, Refused
+from domain.errors import AwaitsPayment, CollectedDiffers, PaymentVoided, Refused
 from domain.identity import dispute_cause
 from domain.order.aggregate import Order
 from domain.order.collected import (
@@ -15,6 +15,7 @@ from domain.order.collected import (
     learn_collected,
     leave_uncounted,
     require_collected,
+    require_covered,
     require_not_voided,
 )
 from domain.order.disputes import count_dispute, reduce_dispute, revoke_dispute
@@ -288,3 +289,25 @@ def _happens(story: Sale, what: str, name: str, amount: int) -> None:
                 first = due[0]
                 prefix = "trr" if first.paid else "tr"
                 story.goes_through(first, f"{prefix}_{name}_{len(first.pending_events)}")
+
+
+def test_refund_above_an_unpaid_order_waits_for_the_payment(sale: type[Sale]) -> None:
+    story = sale(10_000, {"ada": 9_000}, paid=False)
+    story.is_refunded("r1", 4_000)
+    require_covered(story.order, "r2", 6_000, "EUR")
+    require_covered(story.order, "r2", 6_001, "USD")
+    with pytest.raises(AwaitsPayment, match=r"'r2' is over 6001 .* 6000 left"):
+        require_covered(story.order, "r2", 6_001, "EUR")
+    paid(story, None)
+    require_covered(story.order, "r2", 6_001, "EUR")
+
+
+def test_stated_amount_is_at_least_what_was_ordered_and_refunded(sale: type[Sale]) -> None:
+    story = paid(sale(10_000, {"ada": 9_000}, paid=False), 12_000)
+    story.is_refunded("r1", 10_500)
+    for below in (10_499, 9_999):
+        with pytest.raises(Refused, match="at least 10500"):
+            correct_collected(story.order, below, "api", story.now)
+    assert correct_collected(story.order, 10_500, "api", story.now)
+    assert not correct_collected(story.order, 10_500, "api", story.now)
+    assert (story.order.collected, story.order.refundable) == (10_500, 0)

@@ -4,6 +4,7 @@ import pytest
 
 from domain.errors import Refused
 from domain.order.aggregate import Order
+from domain.order.facts import PaymentRequested
 from domain.order.state import Share
 from tests.support.domain_story import Story
 
@@ -69,3 +70,21 @@ def test_order_paid_without_id_gets_no_second_payment(story: Story) -> None:
     order.pay(None, "ch_1", "api", story.now)
     with pytest.raises(Refused, match="is paid already"):
         order.request_payment(story.now)
+
+
+def test_payment_request_names_the_order_and_is_recorded_once(story: Story) -> None:
+    order = Order.register(
+        order_id="o1", currency="EUR", amount=1_000, shares=[SHARE], now=story.now
+    )
+    assert order.request_payment(story.now) == {
+        "payment_id": "o1",
+        "amount": 1_000,
+        "currency": "EUR",
+        "metadata": {"order_id": "o1"},
+        "merchant_order_reference_id": "o1",
+    }
+    fact = order.pending_events[-1]
+    assert isinstance(fact, PaymentRequested)
+    assert (fact.payment_id, fact.key, fact.body) == ("o1", "o1", order.payment_body)
+    assert order.request_payment(story.now) == order.payment_body
+    assert order.pending_events[-1] is fact

@@ -15,6 +15,7 @@ from domain.order.split import (
 )
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer import facts
+from domain.seller_transfer.external_reversals import record_external
 from tests.support.domain_story import Sale
 
 SOURCE = "hyperswitch:evt_1"
@@ -195,3 +196,41 @@ def test_refund_above_the_rest_of_the_order_learns_nothing(split: Sale) -> None:
     learn_reversal(split, "r2", 50, shown(by_refund(20)))
     assert split.order.reversed_by_refund == {}
     assert split.is_refunded("r2", 50) is not None
+
+
+def test_reversal_that_names_a_refund_is_preferred(split: Sale) -> None:
+    unnamed = ReversalAtStripe("trr_1", 25, None)
+    learn_reversal(split, "r1", 50, shown(by_refund(25, "trr_2"), unnamed))
+    assert split.order.reversed_by_refund == {"r1": {"ada": "trr_2"}}
+
+
+def test_reversal_is_not_learned_if_no_part_is_due(split: Sale) -> None:
+    learn_reversal(split, "r1", 1, shown(by_refund(1)))
+    assert split.order.reversed_by_refund == {}, "of 1 unit the share is less than 1"
+
+
+def test_charge_learned_after_the_payment_completes_its_transfer(unpaid: Sale) -> None:
+    story = unpaid.is_paid()
+    learn_made_transfer(story.order, story.transfers, shown(), SOURCE, story.now)
+    ada = story.of("ada")
+    assert (ada.status, ada.stripe_transfer_id) == ("completed", "tr_1")
+    assert story.of("bob").status == "pending"
+
+
+def test_compensation_is_not_taken_for_the_transfer_of_the_charge(split: Sale) -> None:
+    split.is_refunded("r1", 100)
+    split.all_go_through()
+    split.is_revoked("r1")
+    learn_made_transfer(split.order, split.transfers, shown(), SOURCE, split.now)
+    given_back = split.of("ada", 1)
+    assert (given_back.status, given_back.stripe_transfer_id) == ("pending", None)
+
+
+def test_reversal_that_was_recorded_as_external_is_learned(split: Sale) -> None:
+    record_external(split.of("ada"), shown(by_refund(25)), split.now)
+    learn_reversal(split, "r1", 50, shown(by_refund(25)))
+    assert split.order.reversed_by_refund == {"r1": {"ada": "trr_1"}}
+    split.is_refunded("r1", 50)
+    assert split.of("ada").taken == 25
+    with pytest.raises(NotMadeYet):
+        learn_reversal(split, "r2", 50, shown(by_refund(25)))

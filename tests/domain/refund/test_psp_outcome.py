@@ -290,3 +290,10 @@ def test_later_caller_name_leaves_the_call_unchanged(story: RefundStory) -> None
     again = story.is_due()
     assert isinstance(again, Send)
     assert again.body == first
+
+
+def test_refusal_for_now_waits_before_the_next_call(story: RefundStory) -> None:
+    story.begins()
+    story.hears(NOT_YET)
+    assert (story.last.why, story.last.retry_count) == ("not_yet", 1)
+    assert story.last.next_retry_at == story.now + MINUTE

@@ -241,3 +241,39 @@ def test_unknown_operation_cannot_be_resolved(story: Story) -> None:
     story.call(Unknown("timeout", "no answer"))
     with pytest.raises(NothingToResolve):
         by_mia(story)
+
+
+@pytest.mark.parametrize("amount", [9_000, 10_000])
+def test_payment_at_stripe_has_the_present_or_the_first_amount(unpaid: Story, amount: int) -> None:
+    unpaid.refunded("r1", 1_000)
+    transfer = unpaid.transfer
+    seen = TransferAtStripe("tr_9", amount, 0, "EUR", "acct_ada", None)
+    other = seen._replace(amount=amount + 1)
+    with pytest.raises(EvidenceDiffers, match="amount"):
+        resolve_by_transfer(transfer, other, "mia", "paid", unpaid.now)
+    unpaid.news()
+    resolve_by_transfer(transfer, seen, "mia", "paid", unpaid.now)
+    told = unpaid.news()
+    completed = next(fact for fact in told if isinstance(fact, facts.Completed))
+    assert (completed.stripe_transfer_id, completed.amount) == ("tr_9", amount)
+    assert completed.note == "resolved by mia: paid"
+    resolved = next(fact for fact in told if isinstance(fact, facts.Resolved))
+    assert (resolved.actor, resolved.reason, resolved.evidence) == ("mia", "paid", "tr_9")
+    assert (resolved.to, resolved.reversal_id, resolved.reversal_amount) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason", "detail"),
+    [
+        (None, "resolved", "A person ended the wait."),
+        ("the payment has failed", "held_back", "the payment has failed"),
+    ],
+)
+def test_end_of_a_wait_says_why_the_transfer_waited(
+    story: Story, held: str | None, reason: str, detail: str
+) -> None:
+    if held is not None:
+        story.transfer.hold_back(held, story.now)
+    by_mia(story)
+    ended = next(fact for fact in story.news() if isinstance(fact, facts.PermanentlyFailed))
+    assert (ended.reason, ended.detail) == (reason, detail)

@@ -130,3 +130,13 @@ def test_payment_to_the_former_account_is_evidence(story: Story, answers: type[A
     assert moved(story)
     resolve_by_transfer(story.transfer, before, "mia", "paid before the move", story.now)
     assert (story.status, story.transfer.stripe_transfer_id) == (S.COMPLETED, story.TR)
+
+
+def test_imported_transfer_that_may_be_paid_keeps_its_account(story: Story) -> None:
+    transfer = story.transfer
+    transfer.imported, transfer.next_retry_at = True, None
+    transfer.operation = story.operation._replace(look_first=True)
+    assert transfer.uncleared
+    assert not moved(story)
+    transfer.next_retry_at = story.now
+    assert moved(story)

@@ -12,7 +12,13 @@ from domain.provider_call.outcome import Rejected, Succeeded
 from domain.provider_call.steps import Rest
 from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStripe
 from domain.seller_transfer.external_reversals import external_id, record_external
-from domain.seller_transfer.facts import AttemptDeferred, CallStarted, PermanentlyFailed, Reopened
+from domain.seller_transfer.facts import (
+    AttemptDeferred,
+    CallStarted,
+    EvidenceHeld,
+    PermanentlyFailed,
+    Reopened,
+)
 from domain.seller_transfer.reversal import Reason, ReversalStatus
 from domain.seller_transfer.reversal_facts import (
     PartiallyReversed,
@@ -20,7 +26,11 @@ from domain.seller_transfer.reversal_facts import (
     ReversalRequested,
     Reversed,
 )
-from domain.seller_transfer.reversal_outcome import needs_look_up, record_unknown_transfer
+from domain.seller_transfer.reversal_outcome import (
+    complete_reversal,
+    needs_look_up,
+    record_unknown_transfer,
+)
 from tests.support.domain_story import Answers, Story
 
 S = TransferStatus
@@ -526,3 +536,53 @@ def test_refund_named_like_a_stripe_reversal_is_distinct(story: Story) -> None:
     )
     assert story.transfer.amount_reversed == 3_000
     assert external_id(story.transfer.id, "trr_dashboard") in story.transfer.reversals
+
+
+def test_reversal_that_only_waited_is_evidence_at_a_stuck_transfer(
+    story: Story, answers: type[Answers]
+) -> None:
+    transfer = story.reversing().refunded("r2", 100).transfer
+    story.call(answers.not_found)
+    (queued,) = transfer.queue
+    story.news()
+    complete_reversal(transfer, queued.reversal_id, "trr_7", 100, "req_7", story.now)
+    fact = story.only(EvidenceHeld)
+    assert (fact.what, fact.stripe_id, fact.amount) == (queued.reversal_id, "trr_7", 100)
+    assert (fact.request_id, fact.detail) == (
+        "req_7",
+        "Stripe holds trr_7 for a reversal that is queued here.",
+    )
+    assert story.status is S.PERMANENTLY_FAILED
+
+
+def test_failed_reversal_that_stripe_holds_is_reopened_and_ended(
+    story: Story, answers: type[Answers]
+) -> None:
+    transfer = story.reversing().transfer
+    name = story.reversal.reversal_id
+    story.call(answers.not_found)
+    story.news()
+    complete_reversal(transfer, name, "trr_7", 4_000, "req_7", story.now, "a note")
+    reopened, ended = story.two(Reopened, PartiallyReversed)
+    assert (reopened.actor, reopened.reversal_id) == ("stripe:trr_7", name)
+    assert (ended.stripe_reversal_id, ended.request_id, ended.note) == ("trr_7", "req_7", "a note")
+    complete_reversal(transfer, name, "trr_7", 4_000, "req_7", story.now)
+    assert story.told() == []
+    complete_reversal(transfer, "unknown", "trr_8", 1, None, story.now)
+    assert story.only(EvidenceHeld).detail.endswith("a reversal that is unknown here.")
+
+
+@pytest.mark.parametrize(("status", "decided"), [("succeeded", True), ("pending", False)])
+def test_object_of_ours_that_counts_is_found_among_failed_ones(
+    story: Story, answers: type[Answers], status: str, decided: bool
+) -> None:
+    story.reversing()
+    exhaust(story, answers)
+    refusal = Rejected(200, None, "it has failed", stored=True)
+    failed = story.ours("trr_1")._replace(status="failed", refusal=refusal)
+    counts = story.ours("trr_2")._replace(status=status)
+    story.see(story.books(failed, counts, failed._replace(stripe_reversal_id="trr_3")))
+    if decided:
+        assert story.transfer.stripe_reversal_id == "trr_2"
+    else:
+        assert story.last(AttemptDeferred).detail == "trr_2 is pending at Stripe"
