@@ -25,7 +25,6 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=30)
 LONGEST_ANSWER = STATEMENT_TIMEOUT + timedelta(seconds=5)
 """Time after which a statement without an answer has failed, as its session is lost."""
-||||||| c5e1f83
 IDLE_IN_TRANSACTION = timedelta(minutes=1)
 """The longest pause between two statements of a transaction of ours, unless its statements may take
 longer. A frozen process must not keep locks and dead rows for ever."""
