@@ -125,9 +125,15 @@ def test_hindered_call_waits_no_longer_than_the_base() -> None:
 
 @pytest.mark.parametrize("operation", [CALLED, DOUBTED])
 def test_intent_that_is_taken_back_leaves_only_earlier_doubts(operation: Operation) -> None:
-    assert deferral.given_back(operation, "no lease", NOW) == expected(
+    assert deferral.given_back(operation, "no lease", None, NOW) == expected(
         DeferralReason.GIVEN_BACK, "no lease", NOW
     )._replace(open=operation.unknown)
+
+
+@pytest.mark.parametrize("minutes", [-1, 0, 1])
+def test_work_that_is_given_back_keeps_its_place_among_the_due(minutes: int) -> None:
+    due_at = NOW + minutes * MINUTE
+    assert deferral.given_back(CALLED, "late", due_at, NOW).next_retry_at == min(due_at, NOW)
 
 
 @pytest.mark.parametrize(
