@@ -4,6 +4,7 @@ superuser. Then `serve` and `worker` run as `ledger_app`, and the reading comman
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("kindness")
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "deployment.md").read_text()
+SECURITY = (ROOT / "docs" / "security.md").read_text()
 OWNER, APP, READ = "ledger_owner", "ledger_app", "ledger_read"
 READING: tuple[tuple[str, ...], ...] = (
     ("transfers",), ("history", "o1"), ("alarms",), ("inbox", "list"), ("statement", "anna", "--from", "2026-01-01T00:00:00Z", "--to", "2099-01-01T00:00:00Z"),
@@ -91,6 +93,29 @@ async def test_documented_roles_do_all_the_work(
     for command in DECIDING:
         done = run(*command, DATABASE_URL=server.url(role=APP), STRIPE_API_BASE=stripe.url)
         assert done.returncode == 0, (command, done.stderr)
+
+
+async def test_second_role_takes_the_place_of_the_first(
+    server: PostgresServer, stripe: SimulatorControl
+) -> None:
+    """The statements of docs/security.md, while both processes are at work."""
+    create, end = re.findall(r"`((?:create|alter) role ledger_app2? .+)`$", SECURITY, re.MULTILINE)
+    async with AsyncExitStack() as stack:
+        processes = Processes(environment(server.url(role=APP), stripe.url), stack)
+        first = await processes.start()
+        execute(server.url("postgres", "first_user"), create)
+        second = await processes.start(DATABASE_URL=server.url(role="ledger_app2"))
+        execute(server.url("postgres", "first_user"), end)
+        for process, order in ((first, "old"), (second, "new")):
+            web = await processes.talk(process)
+            await web.order(order, 1_000, anna=900)
+        first.send(signal.SIGTERM)
+        assert await first.ended() == 0
+        await web.order("newer", 1_000, anna=900)
+        assert (await web.http.get("/readyz")).status_code == 200
+    refused = run("transfers", DATABASE_URL=server.url(role=APP))
+    execute(server.url("postgres", "first_user"), f"alter role {APP} login")
+    assert "is not permitted to log in" in refused.stderr
 
 
 async def content(view: LedgerView) -> list[object]:
