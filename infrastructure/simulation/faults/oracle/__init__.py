@@ -1,2 +1,0 @@
-"""Oracle of the fault simulation: the invariants of the ledger, written without the product's
-code."""
