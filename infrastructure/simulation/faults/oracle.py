@@ -1,0 +1,36 @@
+"""Port of the oracle that judges a run with faults."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from infrastructure.simulation.faults.books import Books
+from infrastructure.simulation.faults.plan import Schedule
+
+
+class Oracle(Protocol):
+    """Judges the books. A new one is made for each run."""
+
+    def after_step(self, books: Books) -> Iterable[str]:
+        """Return what is wrong right after an append or an answer of a provider: safety."""
+
+    def at_end(self, books: Books) -> Iterable[str]:
+        """Return what is wrong after the healing: safety and liveness."""
+
+
+class NewOracle(Protocol):
+    """Makes the oracle of a run."""
+
+    def __call__(self, schedule: Schedule) -> Oracle: ...
+
+
+class BookComparison:
+    """The product's own comparison of the books, at the end only."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        """Make the oracle; it needs nothing of the schedule."""
+
+    def after_step(self, books: Books) -> Iterable[str]:
+        return ()
+
+    def at_end(self, books: Books) -> Iterable[str]:
+        return books.comparison
