@@ -110,6 +110,18 @@ def _refund_without_a_fact(books: HandMadeBooks) -> None:
     books.refunds[0] = books.refunds[0]._replace(id="re_2")
 
 
+def _closed(event_type: str, **names: str) -> Change:
+    """Let a webhook be closed as done, of which no fact tells."""
+
+    def change(books: HandMadeBooks) -> None:
+        acknowledge(books, "evt_9", "done")
+        body = {"content": {"object": {"payment_id": "pay_1", **names}}}
+        books.acknowledged[-1] = books.acknowledged[-1]._replace(details={"body": body})
+        books.row("webhook_inbox", "evt_9")["event_type"] = event_type
+
+    return change
+
+
 def _alarm(kind: str, subject: str) -> Change:
     return lambda books: books.rows("alarms").append(
         {"kind": kind, "subject": subject, "detail": "why", "cleared_at": None}
@@ -184,6 +196,9 @@ def _promise(kind: str, subject: str) -> Change:
         (_promise("register", "o9"), "no_acknowledged_call_is_lost"),
         (_promise("refund", "re_9"), "no_acknowledged_call_is_lost"),
         (lambda books: acknowledge(books, "evt_9", "stored"), "every_webhook_ends"),
+        (_closed("refund_succeeded", refund_id="re_9"), "webhooks_close_with_their_effect"),
+        (_closed("refund_failed", refund_id="re_9"), "webhooks_close_with_their_effect"),
+        (_closed("dispute_lost", dispute_id="dp_9"), "webhooks_close_with_their_effect"),
         (_alarm("permanently_failed", BEN), "no_alarm_without_cause"),
         (_alarm("stripe_outage", "stripe"), "no_alarm_without_cause"),
         (_alarm("refund_failed_after_success", "refund re_1"), "no_alarm_without_cause"),

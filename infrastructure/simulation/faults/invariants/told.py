@@ -30,6 +30,8 @@ class ToldOrder:
     paid: bool = False
     refunds: dict[str, Claim] = field(default_factory=dict)
     """Refunds in the order in which they became effective, also those that were revoked."""
+    disputes: set[str] = field(default_factory=set)
+    """Disputes that were ever counted or set aside."""
     decided: dict[str, Json | None] = field(default_factory=dict)
     """Decisions of a person by cause: amounts by seller, or None if it was dismissed."""
 
@@ -161,6 +163,8 @@ class Told:
             order.refunds[fact["refund_id"]] = Claim(
                 fact["refund_id"], fact["amount"], fact["explicit"]
             )
+        elif name in ("dispute_counted", "dispute_set_aside"):
+            order.disputes.add(fact["dispute_id"])
         elif name == "set_aside_decided":
             order.decided[fact["cause_id"]] = fact["explicit"]
 
