@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infrastructure.simulation.faults.books import Books
 from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.promises import ENDED
 from infrastructure.simulation.faults.invariants.statuses import UNSETTLED
 from infrastructure.simulation.faults.invariants.told import Told
@@ -19,7 +19,7 @@ HEALED = ("stripe_outage", "webhooks_unchecked", "work_overdue", "newer_release"
 """Alarms about troubles that the healing has ended."""
 
 
-def without_cause(books: Books, told: Told, world: World) -> Iterator[str]:
+def without_cause(books: Glance, told: Told, world: World) -> Iterator[str]:
     """Yield the alarms that are open after the healing and have no cause."""
     for alarm in books.rows("alarms"):
         if alarm.get("cleared_at") is None and not _is_true(alarm, books, told, world):
@@ -30,7 +30,7 @@ def without_cause(books: Books, told: Told, world: World) -> Iterator[str]:
             )
 
 
-def _is_true(alarm: Json, books: Books, told: Told, world: World) -> bool:
+def _is_true(alarm: Json, books: Glance, told: Told, world: World) -> bool:
     kind, subject = str(alarm["kind"]), str(alarm["subject"])
     if subject in told.transfers:
         return _of_transfer(kind, subject, books, told)
@@ -52,7 +52,7 @@ def _is_true(alarm: Json, books: Books, told: Told, world: World) -> bool:
     return kind not in HEALED
 
 
-def _of_transfer(kind: str, subject: str, books: Books, told: Told) -> bool:
+def _of_transfer(kind: str, subject: str, books: Glance, told: Told) -> bool:
     rows = books.rows("seller_transfers")
     row = next((one for one in rows if str(one["transfer_id"]) == subject), None)
     if row is None:
@@ -78,7 +78,7 @@ def _of_transfer(kind: str, subject: str, books: Books, told: Told) -> bool:
             return True
 
 
-def _of_refund(kind: str, subject: str, books: Books, told: Told, world: World) -> bool:
+def _of_refund(kind: str, subject: str, books: Glance, told: Told, world: World) -> bool:
     names = told.refunds[subject].names
     theirs = [one for one in books.refunds if one.id in names]
     if kind == "refund_failed_after_success":
@@ -88,7 +88,7 @@ def _of_refund(kind: str, subject: str, books: Books, told: Told, world: World) 
     return True
 
 
-def _of_dispute(kind: str, subject: str, books: Books, told: Told) -> bool:
+def _of_dispute(kind: str, subject: str, books: Glance, told: Told) -> bool:
     dispute = told.disputes[subject]
     status = next((one.status for one in books.disputes if one.id == dispute.dispute_id), None)
     return kind != "dispute_open" or status in ("opened", "challenged", "accepted", "expired")

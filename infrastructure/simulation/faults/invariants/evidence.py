@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infrastructure.simulation.faults.books import Books, HeldReversal, HeldTransfer, StoredFactView
+from infrastructure.simulation.faults.books import HeldReversal, HeldTransfer, StoredFactView
 from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.stripe import moved
 from infrastructure.simulation.faults.invariants.told import Told, ToldTransfer
 from infrastructure.simulation.faults.invariants.world import DISPUTE, World
@@ -15,7 +16,7 @@ GIVEN_UP = ("exhausted", "rejected", "funds_deadline")
 TOPIC = "ledger.seller_transfer."
 
 
-def without_evidence(one: StoredFactView, books: Books, told: Told, world: World) -> Iterator[str]:
+def without_evidence(one: StoredFactView, books: Glance, told: Told, world: World) -> Iterator[str]:
     """Yield what a new fact claims and no provider shows."""
     fact = one.fact
     transfer = told.transfers.get(one.stream_id)
@@ -46,7 +47,7 @@ def _effective(cause: str, kind: str, told: Told, world: World) -> Iterator[str]
         )
 
 
-def _of_transfer(name: str, fact: Json, transfer: ToldTransfer, books: Books) -> Iterator[str]:
+def _of_transfer(name: str, fact: Json, transfer: ToldTransfer, books: Glance) -> Iterator[str]:
     match name:
         case "completed":
             yield from _completed(fact, transfer, books)
@@ -58,7 +59,7 @@ def _of_transfer(name: str, fact: Json, transfer: ToldTransfer, books: Books) ->
             yield from _absent(transfer, books, f"given up ({fact['reason']})")
 
 
-def _completed(fact: Json, transfer: ToldTransfer, books: Books) -> Iterator[str]:
+def _completed(fact: Json, transfer: ToldTransfer, books: Glance) -> Iterator[str]:
     held = _held(books, fact["stripe_transfer_id"])
     found = held and (held.amount, held.destination, held.currency.upper())
     expected = fact["amount"], transfer.destination, transfer.currency
@@ -70,7 +71,7 @@ def _completed(fact: Json, transfer: ToldTransfer, books: Books) -> Iterator[str
         )
 
 
-def _reversed(fact: Json, transfer: ToldTransfer, books: Books) -> Iterator[str]:
+def _reversed(fact: Json, transfer: ToldTransfer, books: Glance) -> Iterator[str]:
     held = _held(books, transfer.stripe_id or "")
     made = _reversal(held, fact["stripe_reversal_id"])
     if made is None or (fact["settled_by"] == "us" and made.amount != fact["amount"]):
@@ -82,7 +83,7 @@ def _reversed(fact: Json, transfer: ToldTransfer, books: Books) -> Iterator[str]
         )
 
 
-def _absent(transfer: ToldTransfer, books: Books, ended: str) -> Iterator[str]:
+def _absent(transfer: ToldTransfer, books: Glance, ended: str) -> Iterator[str]:
     """Check that Stripe does not hold the operation that ended without an outcome."""
     for held in books.transfers:
         if held.metadata.get("transfer_id") == transfer.id and transfer.stripe_id is None:
@@ -100,7 +101,7 @@ def _absent(transfer: ToldTransfer, books: Books, ended: str) -> Iterator[str]:
                 )
 
 
-def _held(books: Books, stripe_id: str) -> HeldTransfer | None:
+def _held(books: Glance, stripe_id: str) -> HeldTransfer | None:
     return next((one for one in books.transfers if one.id == stripe_id), None)
 
 

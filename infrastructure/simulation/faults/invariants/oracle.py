@@ -6,6 +6,7 @@ from infrastructure.simulation.faults.books import Books, StoredFactView
 from infrastructure.simulation.faults.invariants.alarms import without_cause
 from infrastructure.simulation.faults.invariants.broken import broken
 from infrastructure.simulation.faults.invariants.evidence import without_evidence
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.promises import Promises
 from infrastructure.simulation.faults.invariants.rows import broken_order_rows, broken_rows
 from infrastructure.simulation.faults.invariants.settlement import unsettled
@@ -25,13 +26,13 @@ class InvariantOracle:
 
     def after_step(self, books: Books) -> Iterable[str]:
         """Return the broken invariants of safety."""
-        return list(self._safety(books))
+        return list(self._safety(Glance(books)))
 
     def at_end(self, books: Books) -> Iterable[str]:
         """Return the broken invariants of safety and liveness, after the healing."""
-        return list(self._liveness(books))
+        return list(self._liveness(Glance(books)))
 
-    def _safety(self, books: Books) -> Iterator[str]:
+    def _safety(self, books: Glance) -> Iterator[str]:
         if books.era != self._era:
             self._era, self._told, self._facts = books.era, Told(), []
         new = books.facts(len(self._facts))
@@ -58,7 +59,7 @@ class InvariantOracle:
                     f"fact {one.topic} has position {one.position}, expected {position}",
                 )
 
-    def _liveness(self, books: Books) -> Iterator[str]:
+    def _liveness(self, books: Glance) -> Iterator[str]:
         yield from self._safety(books)
         if list(books.facts()) != self._facts:
             changed = next((old for old, now in zip(self._facts, books.facts(), strict=False)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infrastructure.simulation.faults.books import Acknowledged, Books
+from infrastructure.simulation.faults.books import Acknowledged
 from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.told import Told
 
 Json = Mapping[str, Any]
@@ -20,7 +21,7 @@ class Promises:
         self._closed = set[str]()
         self._bodies: dict[str, Json] = {}
 
-    def broken(self, books: Books, told: Told) -> Iterator[str]:
+    def broken(self, books: Glance, told: Told) -> Iterator[str]:
         """Yield the new acknowledgements without a stored trace."""
         new = books.acknowledged[self._seen :]
         self._seen = len(books.acknowledged)
@@ -32,7 +33,7 @@ class Promises:
             yield from _without_effect(name, closed[name], self._bodies.get(name, {}), told)
         self._closed = set(closed)
 
-    def broken_at_end(self, books: Books, told: Told) -> Iterator[str]:
+    def broken_at_end(self, books: Glance, told: Told) -> Iterator[str]:
         """Yield the acknowledgements that were lost, and the webhooks without an end or alarm."""
         yield from _without_trace([one for one in books.acknowledged if not one.lost], books, told)
         alarms = {str(row["subject"]) for row in books.rows("alarms")
@@ -71,7 +72,7 @@ def _without_effect(name: str, row: Json, details: Json, told: Told) -> Iterator
         )
 
 
-def _without_trace(given: list[Acknowledged], books: Books, told: Told) -> Iterator[str]:
+def _without_trace(given: list[Acknowledged], books: Glance, told: Told) -> Iterator[str]:
     if not given:
         return
     inbox = {f"{row['provider']}:{row['event_id']}" for row in books.rows("webhook_inbox")}

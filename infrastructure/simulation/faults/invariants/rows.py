@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infrastructure.simulation.faults.books import Books
 from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.statuses import FINAL, FOLLOWERS, UNSETTLED
 from infrastructure.simulation.faults.invariants.told import Told
 
 Json = Mapping[str, Any]
 
 
-def broken_rows(books: Books, told: Told) -> Iterator[str]:
+def broken_rows(books: Glance, told: Told) -> Iterator[str]:
     """Yield the constraints that rows break, and the differences between rows and facts."""
     rows = {str(row["transfer_id"]): row for row in books.rows("seller_transfers")}
     for row in rows.values():
@@ -29,7 +29,7 @@ def broken_rows(books: Books, told: Told) -> Iterator[str]:
                          f"say {facts}")  # fmt: skip
 
 
-def broken_order_rows(books: Books, told: Told) -> Iterator[str]:
+def broken_order_rows(books: Glance, told: Told) -> Iterator[str]:
     """Yield the orders and refunds whose rows do not say what their facts say."""
     orders = {row["order_id"]: row for row in books.rows("orders")}
     for order in told.orders.values():

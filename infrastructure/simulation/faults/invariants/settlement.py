@@ -4,9 +4,10 @@ that is true."""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infrastructure.simulation.faults.books import Books, HeldTransfer
+from infrastructure.simulation.faults.books import HeldTransfer
 from infrastructure.simulation.faults.invariants.arithmetic import remaining
 from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.statuses import UNSETTLED
 from infrastructure.simulation.faults.invariants.stripe import moved
 from infrastructure.simulation.faults.invariants.told import Told, ToldOrder
@@ -23,7 +24,7 @@ FOR_A_PERSON = (
 """Alarms that explain why a seller has another amount than is due."""
 
 
-def unsettled(books: Books, told: Told, world: World) -> Iterator[str]:
+def unsettled(books: Glance, told: Told, world: World) -> Iterator[str]:
     """Yield all that is not settled, and waits for nothing that is true."""
     alarms = _alarms(books)
     rows = {str(row["transfer_id"]): row for row in books.rows("seller_transfers")}
@@ -36,7 +37,7 @@ def unsettled(books: Books, told: Told, world: World) -> Iterator[str]:
     yield from _refunds(books, told, alarms)
 
 
-def _alarms(books: Books) -> dict[str, set[str]]:
+def _alarms(books: Glance) -> dict[str, set[str]]:
     """Return the kinds of the open alarms by subject."""
     open_: dict[str, set[str]] = {}
     for row in books.rows("alarms"):
@@ -47,7 +48,7 @@ def _alarms(books: Books) -> dict[str, set[str]]:
 
 def _of_order(
     order: ToldOrder,
-    books: Books,
+    books: Glance,
     told: Told,
     world: World,
     rows: Mapping[str, Json],
@@ -106,7 +107,7 @@ def _explained(
 
 
 def _waits(
-    row: Json, books: Books, told: Told, world: World, alarms: Mapping[str, set[str]]
+    row: Json, books: Glance, told: Told, world: World, alarms: Mapping[str, set[str]]
 ) -> Iterator[str]:
     named = f"transfer {row['transfer_id']} of order {row['order_id']} is {row['status']}"
     due, waits = row["next_retry_at"], row["waiting_for"]
@@ -122,7 +123,7 @@ def _waits(
 
 
 def _is_true(
-    row: Json, books: Books, told: Told, world: World, alarms: Mapping[str, set[str]]
+    row: Json, books: Glance, told: Told, world: World, alarms: Mapping[str, set[str]]
 ) -> bool:
     transfer, currency = told.transfers[str(row["transfer_id"])], str(row["currency"]).lower()
     requested = [one.amount for one in transfer.reversals.values() if one.state == "requested"]
@@ -152,7 +153,7 @@ def _is_true(
 
 
 def _queued(
-    books: Books, rows: Mapping[str, Json], alarms: Mapping[str, set[str]]
+    books: Glance, rows: Mapping[str, Json], alarms: Mapping[str, set[str]]
 ) -> Iterator[str]:
     """Check that a queued reversal waits for something that is still to come."""
     all_ = list(books.rows("transfer_reversals"))
@@ -174,7 +175,7 @@ def _queued(
             )
 
 
-def _refunds(books: Books, told: Told, alarms: Mapping[str, set[str]]) -> Iterator[str]:
+def _refunds(books: Glance, told: Told, alarms: Mapping[str, set[str]]) -> Iterator[str]:
     """Check that the ledger knows each refund that has ended at the PSP, with its end."""
     payments = {one.id: order for order in told.orders.values()
                 for one in payments_of(books, order)}  # fmt: skip

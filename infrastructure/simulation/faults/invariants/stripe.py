@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from infrastructure.simulation.faults.books import Books, HeldReversal, HeldTransfer, StripeRequest
+from infrastructure.simulation.faults.books import HeldReversal, HeldTransfer, StripeRequest
 from infrastructure.simulation.faults.invariants.arithmetic import remaining
 from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.told import Told, ToldOrder
 from infrastructure.simulation.faults.invariants.world import World, claims
 
@@ -27,7 +28,7 @@ def ours(transfer: HeldTransfer, told: Told) -> bool:
     )
 
 
-def broken_at_stripe(books: Books, told: Told, world: World) -> Iterator[str]:
+def broken_at_stripe(books: Glance, told: Told, world: World) -> Iterator[str]:
     """Yield the invariants that Stripe's books break now."""
     held = [one for one in books.transfers if ours(one, told)]
     yield from _one_transfer_per_cause(held, told)
@@ -136,7 +137,7 @@ def _sellers(held: Sequence[HeldTransfer], told: Told, world: World) -> Iterator
 
 
 def _shares(
-    books: Books, held: Sequence[HeldTransfer], order: ToldOrder, told: Told, world: World
+    books: Glance, held: Sequence[HeldTransfer], order: ToldOrder, told: Told, world: World
 ) -> Iterator[str]:
     """Check the bounds of each seller: never more than the share, and never less than all refunds
     and disputes that were ever effective leave of it."""
@@ -176,7 +177,7 @@ class RequestLog:
         self._seen = 0
         self._bodies: dict[str, tuple[str, Json, int]] = {}
 
-    def broken(self, books: Books, world: World) -> Iterator[str]:
+    def broken(self, books: Glance, world: World) -> Iterator[str]:
         """Yield the invariants that the new requests break."""
         for request in books.requests[self._seen :]:
             yield from self._one(request, world)

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infrastructure.simulation.faults.books import Books, HeldPayment, StoredFactView
+from infrastructure.simulation.faults.books import HeldPayment, StoredFactView
 from infrastructure.simulation.faults.invariants.arithmetic import Claim
+from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.told import Told, ToldOrder
 
 Json = Mapping[str, Any]
@@ -30,7 +31,7 @@ class World:
     """Body of each idempotency key, as the first intent has frozen it; restores forget nothing."""
     _refunds: dict[str, str] = field(default_factory=dict)
 
-    def see(self, books: Books, told: Told) -> None:
+    def see(self, books: Glance, told: Told) -> None:
         """Remember what has become true at the providers."""
         for payment in books.payments:
             self._see_payment(payment, told)
@@ -61,19 +62,21 @@ class World:
         return max((self.succeeded.get(name, 0) for name in told.names_of(cause)), default=0)
 
 
-def payments_of(books: Books, order: ToldOrder) -> list[HeldPayment]:
+def payments_of(books: Glance, order: ToldOrder) -> list[HeldPayment]:
     """Return the payments of an order at the PSP."""
     return [one for one in books.payments if order.order_id == one.order_id
             or order.payment_id == one.id]  # fmt: skip
 
 
-def claims(books: Books, told: Told, order: ToldOrder, *, ever: World | None = None) -> list[Claim]:
+def claims(
+    books: Glance, told: Told, order: ToldOrder, *, ever: World | None = None
+) -> list[Claim]:
     """Return the refunds and disputes that are effective at the PSP now; with `ever`, those that
     were ever effective."""
     return [*_refunds(books, told, order, ever), *_disputes(books, order, ever)]
 
 
-def _refunds(books: Books, told: Told, order: ToldOrder, ever: World | None) -> Iterator[Claim]:
+def _refunds(books: Glance, told: Told, order: ToldOrder, ever: World | None) -> Iterator[Claim]:
     """Yield refunds, in the order in which the ledger learnt of them: it counts only for explicit
     allocations."""
     theirs = {payment.id for payment in payments_of(books, order)}
@@ -99,7 +102,7 @@ def _decided(claim: Claim, order: ToldOrder) -> Claim:
     return claim._replace(explicit=decision) if decision else claim._replace(amount=0)
 
 
-def _disputes(books: Books, order: ToldOrder, ever: World | None) -> Iterator[Claim]:
+def _disputes(books: Glance, order: ToldOrder, ever: World | None) -> Iterator[Claim]:
     theirs = {payment.id for payment in payments_of(books, order)}
     for dispute in books.disputes:
         lost = dispute.status == "lost" if ever is None else dispute.id in ever.lost
