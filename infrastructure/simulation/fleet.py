@@ -147,7 +147,7 @@ class Process:
 
     def start(self) -> None:
         """Start as a new process, without memory."""
-        self.connection = ProcessConnection(self.fleet.chance, self.fleet.latency)
+        self.connection = self._connect()
         self.loops = self._loops()
         token = OWNER.set(self)
         try:
@@ -155,6 +155,17 @@ class Process:
         finally:
             OWNER.reset(token)
         self._listen()
+
+    def _connect(self) -> ProcessConnection:
+        return ProcessConnection(self.fleet.chance, self.fleet.latency)
+
+    def _clock(self) -> DatabaseClock:
+        """Make the clock of a new process."""
+        return DatabaseClock(now)
+
+    def _event_log(self) -> EventLog:
+        """Make the event log of a new process."""
+        return event_log(self.fleet.database)
 
     def _listen(self) -> None:
         for loop in self.loops:
@@ -189,8 +200,8 @@ class Process:
             self.fleet.database.off(loop.wake)
 
     def _loops(self) -> list[Loop]:
-        clock = DatabaseClock(now)
-        ledger = self.connection.to(event_log(self.fleet.database))
+        clock = self._clock()
+        ledger = self.connection.to(self._event_log())
         gateway = self.connection.to(self.fleet.new_gateway())
         watch = self._watch(ledger, gateway, clock)
         workers = self._workers(ledger, gateway, watch, clock)
@@ -289,12 +300,16 @@ class Fleet:
             bare,
         )
         self.chance = random.Random(f"fleet {seed}")
-        self.database = database or MemoryDatabase(now)
-        self.ledger = event_log(self.database)
-        self.inbox = MemoryInbox(self.database)
-        self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
+        self.use(database or MemoryDatabase(now))
         made = new_process or Process
         self.processes = [made(f"process {number}", self) for number in range(1, processes + 1)]
+
+    def use(self, database: MemoryDatabase) -> None:
+        """Use this database from now on. Processes that run keep theirs."""
+        self.database = database
+        self.ledger = event_log(database)
+        self.inbox = MemoryInbox(database)
+        self.commands = commands_on(self.ledger, MemoryDirectory(database), DatabaseClock(now))
 
     async def __aenter__(self) -> "Fleet":
         for process in self.processes:

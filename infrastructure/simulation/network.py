@@ -7,10 +7,10 @@ independent.
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -149,3 +149,7 @@ class VirtualNetwork:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         await asyncio.shield(task)
+
+
+NewNetwork: TypeAlias = Callable[[ASGIApp, str], VirtualNetwork]
+"""Makes the network to a simulator's application, from a seed."""

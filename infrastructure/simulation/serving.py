@@ -35,12 +35,10 @@ from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.simulation.fleet import Loop, Process
 from infrastructure.simulation.in_memory.alarms import MemoryAlarms
 from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
-from infrastructure.simulation.in_memory.database import event_log
 from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
 from infrastructure.simulation.in_memory.webhook_polls import MemoryWebhookPolls
 from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
-from infrastructure.simulation.virtual_time import now
 from infrastructure.stripe import signature as stripe
 from infrastructure.stripe.gateway import StripeGateway
 
@@ -78,6 +76,7 @@ class ServingProcess(Process):
     gateways: Gateways = field(kw_only=True)
     _monitor: ClassVar[type[BreakerMonitor]] = TrustingMonitor
     commands: Commands = field(init=False)
+    clock: DatabaseClock = field(init=False)
     alive: bool = field(init=False, default=False)
 
     def start(self) -> None:
@@ -99,7 +98,7 @@ class ServingProcess(Process):
         settings = self.fleet.settings
         if provider == "stripe":
             secrets = settings.stripe_webhook_secrets
-            stripe.verify(body, headers[stripe.HEADER], secrets, now())
+            stripe.verify(body, headers[stripe.HEADER], secrets, self.clock.now())
             named = orjson.loads(body)
             event = named["id"], named["type"]
         else:
@@ -108,7 +107,7 @@ class ServingProcess(Process):
             named = orjson.loads(body)
             event = named["event_id"], named["event_type"]
         inbox = self.connection.to(MemoryInbox(self.fleet.database))
-        await self._answered(inbox.put(provider, *event, body, now()))
+        await self._answered(inbox.put(provider, *event, body, self.clock.now()))
         return 200
 
     async def _answered(self, asked: Awaitable[T]) -> T:
@@ -133,8 +132,8 @@ class ServingProcess(Process):
                     on("ledger_work", loop.wake)
 
     def _loops(self) -> list[Loop]:
-        clock = DatabaseClock(now)
-        ledger = self.connection.to(event_log(self.fleet.database))
+        clock = self.clock = self._clock()
+        ledger = self.connection.to(self._event_log())
         directory = self.connection.to(MemoryDirectory(self.fleet.database))
         gateway = self.connection.to(self.gateways.stripe())
         psp = self.connection.to(self.gateways.psp())
