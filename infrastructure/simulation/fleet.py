@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ClassVar, Protocol, TypeVar, cast
+from typing import ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from application.command_handler import CommandHandler
 from application.commands import commands_on
@@ -57,6 +57,14 @@ class Loop(Protocol):
     def wake(self) -> None: ...
 
 
+class PortCall(NamedTuple):
+    """A call of a port: the port, its method, and the positional arguments."""
+
+    port: object
+    method: str
+    arguments: tuple[object, ...]
+
+
 class ProcessConnection:
     """Connection of one process to the database and to Stripe, which can be cut and frozen."""
 
@@ -79,16 +87,24 @@ class ProcessConnection:
         """Return the port as this process sees it."""
         return cast("P", _PortProxy(port, self))  # a proxy has the methods of its port
 
-    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def call(self, call: Callable[[], Awaitable[T]], made: PortCall) -> T:
         """Make the call and return its answer. A call that has arrived is done, even if its caller
         gets no answer."""
         await asyncio.sleep(self._delay())  # and others come first, even where no time passes
         await self._pass()
+        await self._before(made)
         answer = await call()
+        await self._after(made, answer)
         if self._latency:
             await asyncio.sleep(self._delay())
         await self._pass()
         return answer
+
+    async def _before(self, made: PortCall) -> None:
+        """Do nothing: a world with faults strikes here."""
+
+    async def _after(self, made: PortCall, answer: object) -> None:
+        """Do nothing: a world with faults strikes here."""
 
     def _delay(self) -> float:
         return self._chance.uniform(0, self._latency) if self._latency else 0
@@ -111,7 +127,8 @@ class _PortProxy:
         method: Callable[..., Awaitable[object]] = getattr(self._port, name)
 
         async def called(*arguments: object, **named: object) -> object:
-            return await self._connection.call(lambda: method(*arguments, **named))
+            made = PortCall(self._port, name, arguments)
+            return await self._connection.call(lambda: method(*arguments, **named), made)
 
         return called
 

@@ -4,7 +4,7 @@ fleet."""
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -78,11 +78,11 @@ class SimulatedWorld(ABC):
         )
 
     @property
-    def processes(self) -> list[ServingProcess]:
+    def processes(self) -> Sequence[ServingProcess]:
         return [one for one in self.fleet.processes if isinstance(one, ServingProcess)]
 
     @property
-    def alive(self) -> list[ServingProcess]:
+    def alive(self) -> Sequence[ServingProcess]:
         """Return the processes that listen."""
         return [process for process in self.processes if process.alive]
 
