@@ -52,7 +52,7 @@ class StripeRequest(NamedTuple):
     """Status that Stripe answered; 0 without an answer."""
     answer: bytes
     answered: bool
-    """Whether the answer has left Stripe complete. It may be lost on its way."""
+    """Whether an answer has left Stripe. It may be lost on its way."""
 
 
 class HeldPayment(NamedTuple):

@@ -4,9 +4,26 @@ The steps are read from the ports, so that a new method is a step without being 
 """
 
 from enum import StrEnum
+from functools import cache
 
 from application.gateways import ChargeReader, PaymentGateway, TransferGateway
-from application.ports import CircuitBreaker, Directory, EventLog, Inbox, RateLimiter, WorkQueue
+from application.missed_webhooks.ports import (
+    KnownRefunds,
+    PolledInbox,
+    PollProgress,
+    StripeEvents,
+    UnpaidOrders,
+)
+from application.ports import (
+    Alarms,
+    CircuitBreaker,
+    Directory,
+    EventLog,
+    Inbox,
+    RateLimiter,
+    WorkQueue,
+)
+from infrastructure.simulation.fleet import PortCall
 
 
 class FaultKind(StrEnum):
@@ -16,6 +33,8 @@ class FaultKind(StrEnum):
     """A process dies right before a call of a port."""
     CRASH_AFTER = "crash_after"
     """A process dies after a call of a port was carried out, before its answer is read."""
+    CRASH_IN_CALL = "crash_in_call"
+    """A process dies while a request of it is at a provider."""
     FROZEN = "frozen"
     """A process stops for longer than its leases, and continues."""
     CLOCK_JUMP = "clock_jump"
@@ -67,29 +86,58 @@ class FaultKind(StrEnum):
     """A person pays a seller in Stripe's dashboard."""
 
 
-PORTS: tuple[type, ...] = (
+DATABASE: tuple[type, ...] = (
     EventLog,
     Directory,
     WorkQueue,
     RateLimiter,
     CircuitBreaker,
     Inbox,
-    TransferGateway,
-    ChargeReader,
-    PaymentGateway,
+    Alarms,
+    PollProgress,
+    PolledInbox,
+    KnownRefunds,
+    UnpaidOrders,
 )
-"""Ports through which a process acts on the outside."""
-
-
-def _steps(port: type) -> list[str]:
-    """Return `Port.method` for each method; `EventLog.append` is two steps."""
-    names = [name for name, value in vars(port).items() if callable(value) and name[0] != "_"]
-    steps = [f"{port.__name__}.{name}" for name in names]
-    return [one for step in steps for one in ((INTENT, OUTCOME) if step == APPEND else (step,))]
-
-
+"""Ports to the database."""
+PROVIDERS: tuple[type, ...] = (TransferGateway, ChargeReader, StripeEvents, PaymentGateway)
+"""Ports to the providers."""
 APPEND = "EventLog.append"
-INTENT, OUTCOME = "EventLog.append intent", "EventLog.append outcome"
-"""Appends of a call's intent, and of all other facts."""
-STEPS: tuple[str, ...] = tuple(step for port in PORTS for step in _steps(port))
-"""All steps at which a process can die."""
+INTENT, OUTCOME = "EventLog.append intent", "EventLog.append other facts"
+"""The two steps of `EventLog.append`: of the intent of a call, and of all other facts."""
+
+
+def _methods(port: type) -> list[str]:
+    return [name for name, value in vars(port).items() if callable(value) and name[0] != "_"]
+
+
+def _steps(ports: tuple[type, ...]) -> tuple[str, ...]:
+    steps = [f"{port.__name__}.{name}" for port in ports for name in _methods(port)]
+    return tuple(
+        one for step in steps for one in ((INTENT, OUTCOME) if step == APPEND else (step,))
+    )
+
+
+DATABASE_STEPS, PROVIDER_STEPS = _steps(DATABASE), _steps(PROVIDERS)
+STEPS = (*DATABASE_STEPS, *PROVIDER_STEPS)
+"""All steps at which a process can die: `Port.method`."""
+
+
+def step_of(made: PortCall) -> str:
+    """Return the step that a call of a port is."""
+    named = _named(type(made.port), made.method)  # type: ignore[arg-type]  # a class is hashable
+    if named != APPEND:
+        return named
+    changed = made.arguments[0].changed()  # type: ignore[attr-defined]  # a unit of work
+    begins = any(type(fact).__name__ == "CallStarted" for _, facts in changed for fact in facts)
+    return INTENT if begins else OUTCOME
+
+
+@cache
+def _named(implementation: type, method: str) -> str:
+    """Return `Port.method`, by the port that this class implements with this method."""
+    for port in (*DATABASE, *PROVIDERS):
+        methods = _methods(port)
+        if method in methods and all(hasattr(implementation, name) for name in methods):
+            return f"{port.__name__}.{method}"
+    return f"{implementation.__name__}.{method}"

@@ -143,8 +143,3 @@ class Schedule:
 GROUPS = ("orders", "refunds", "disputes", "commands", "faults")
 """Fields of a schedule that hold elements."""
 _SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)
-
-
-def drawn(seed: int) -> Schedule:
-    """Draw the schedule of a seed."""
-    return Schedule(seed=seed)

@@ -1,10 +1,25 @@
 """Run of one schedule: chaos, then healing, with the oracle after every step."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from infrastructure.simulation.faults.actors import Actors, account
+from infrastructure.simulation.faults.disasters import Disasters
+from infrastructure.simulation.faults.healing import unsettled
+from infrastructure.simulation.faults.operator import Operator
 from infrastructure.simulation.faults.oracle import BookComparison, NewOracle
 from infrastructure.simulation.faults.plan import Schedule
+from infrastructure.simulation.faults.view import WorldBooks
+from infrastructure.simulation.faults.world import FaultWorld, RunOver
+from infrastructure.simulation.virtual_time import epoch_seconds, run
+from infrastructure.simulators.stripe.balances import PLATFORM
+
+HOUR = 3_600.0
+HEALED_WITHIN = 10 * 24
+"""Hours of virtual time within which everything is final or waits for something named."""
+OPERATOR_EVERY = 6
+"""Hours between two looks of the operator at the alarms."""
 
 
 class ScheduleResult(NamedTuple):
@@ -23,4 +38,121 @@ def run_schedule(schedule: Schedule, *, watch: NewOracle = BookComparison) -> Sc
 
     The first violation ends the run.
     """
-    raise NotImplementedError
+    return run(_Run(schedule, watch).lived())
+
+
+class _Run:
+    def __init__(self, schedule: Schedule, watch: NewOracle) -> None:
+        self._schedule, self._oracle = schedule, watch(schedule)
+        self._violations: dict[str, None] = {}
+        self._happened = (0.0, (0, 0))
+        """Instant of the last change, and the number of facts and of restores then."""
+
+    async def lived(self) -> ScheduleResult:
+        """Live through the schedule."""
+        self._over = asyncio.Event()
+        world = self._world = FaultWorld(self._schedule, self._after_step)
+        self._books = WorldBooks(world)
+        for process in world.processes:
+            process.start()
+        living = asyncio.create_task(self._live())
+        over = asyncio.create_task(self._over.wait())
+        await asyncio.wait((living, over), return_when=asyncio.FIRST_COMPLETED)
+        world.over = True
+        await self._end(living, over)
+        if not living.cancelled() and living.exception() is not None:
+            raise living.exception()  # type: ignore[misc]  # it is not None
+        return ScheduleResult(list(self._violations), world.story, dict(world.coverage))
+
+    async def _end(self, *tasks: asyncio.Task[object]) -> None:
+        for process in self._world.processes:
+            await process.kill()
+        await self._world.close()
+        for task in tasks:
+            task.cancel()
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def _after_step(self) -> None:
+        if not self._over.is_set():
+            self._found(self._oracle.after_step(self._books))
+
+    def _found(self, violations: Iterable[str]) -> None:
+        for violation in violations:
+            if violation not in self._violations:
+                self._world.tell(f"VIOLATION {violation}")
+            self._violations[violation] = None
+        if self._violations:
+            self._over.set()
+
+    # --- chaos and healing ------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        world = self._world
+        self._actors = Actors(world)
+        self._disasters = Disasters(world, self._actors)
+        self._operator = Operator(world)
+        stories: list[Coroutine[object, object, None]] = [
+            *self._actors.stories(),
+            *(self._disasters.live(fault) for fault in self._schedule.faults),
+            *(self._operator.act(command) for command in self._schedule.commands),
+        ]
+        chaos = [asyncio.create_task(self._guarded(story)) for story in stories]
+        if chaos:
+            await asyncio.gather(*chaos)
+        await self._heal()
+
+    async def _guarded(self, story: Coroutine[object, object, None]) -> None:
+        try:
+            await story
+        except RunOver:
+            return
+
+    async def _heal(self) -> None:
+        """End what still hinders, and wait until all is settled."""
+        world = self._world
+        world.phase = "healing"
+        world.tell("HEALING begins: no more faults")
+        for order in self._schedule.orders:
+            for seller in order.shares:
+                self._disasters.fund(account(seller))
+        self._disasters.fund(PLATFORM)
+        self._disasters.decide_reversals(0, ("succeeded",))
+        for hour in range(1, HEALED_WITHIN + 1):
+            await asyncio.sleep(HOUR)
+            self._move_time()
+            if hour % OPERATOR_EVERY == 0:
+                await self._operate()
+            if not self._paused() and self._is_settled():
+                break
+        else:
+            self._found([f"not settled: {one}" for one in unsettled(world)])
+        self._found(self._oracle.at_end(self._books))
+        world.tell("the end: everything is final or waits for something named")
+
+    def _move_time(self) -> None:
+        self._world.stripe.world.settle()
+        self._world.stripe.world.commit()
+
+    async def _operate(self) -> None:
+        await self._operator.heal()
+        for pause in self._paused():
+            await self._operator.resume(pause)
+
+    def _is_settled(self) -> bool:
+        """Return whether all is final; or whether nothing has happened for a day, and all that is
+        left waits for something named."""
+        world = self._world
+        if next(unsettled(world, ()), None) is None:
+            return True
+        happened = len(world.facts), world.era
+        if happened != self._happened[1]:
+            self._happened = epoch_seconds(), happened
+        quiet = epoch_seconds() - self._happened[0] >= 24 * HOUR
+        return quiet and next(unsettled(world), None) is None
+
+    def _paused(self) -> list[str]:
+        rows = self._world.fleet.database.tables["pauses"].values()
+        return sorted(row.scope for row in rows if row.paused)

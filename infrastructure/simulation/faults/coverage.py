@@ -1,0 +1,123 @@
+"""States that matter, and how often they were reached.
+
+The names that have to be reached are read from the code: the facts, the life cycles, the outcomes
+and the steps. So a new one cannot be forgotten.
+"""
+
+from collections.abc import Iterator
+from typing import get_args
+
+from domain.fact import Fact
+from domain.lifecycle import ALLOWED_TRANSITIONS, OPERATOR_TRANSITIONS
+from domain.provider_call.outcome import Hindrance, ReversalOutcome
+from domain.refund.state import REFUND_TRANSITIONS
+from domain.seller_transfer.reversal import ReversalStatus
+from infrastructure.simulation.faults.kinds import DATABASE_STEPS, PROVIDER_STEPS, FaultKind
+from infrastructure.simulation.faults.network import EVERYWHERE, OF_KEYS, operations
+from projections.orders import OrderStatus
+
+K = FaultKind
+NEW = "new"
+"""Status before the first one."""
+CALLS = (
+    "TransferGateway.create",
+    "TransferGateway.reverse",
+    "PaymentGateway.create_refund",
+)
+"""Calls that move money."""
+IN_PROCESS = (K.CRASH_BEFORE, K.CRASH_AFTER)
+"""Faults that strike a process at a step."""
+OF_APPENDS = (K.APPEND_REFUSED, K.APPEND_IN_DOUBT)
+OF_WEBHOOKS = (K.WEBHOOK_DROPPED, K.WEBHOOK_DOUBLED, K.WEBHOOK_DELAYED, K.WEBHOOK_FORGED)
+ONCE = (
+    K.FROZEN,
+    K.CLOCK_JUMP,
+    K.OLD_RELEASE,
+    K.DATABASE_AWAY,
+    K.RESTORED,
+    K.BALANCE_EMPTY,
+    K.REVERSAL_PENDING,
+    K.DASHBOARD_REVERSAL,
+    K.DASHBOARD_TRANSFER,
+)
+"""Faults that are counted without a step."""
+
+
+def required() -> list[str]:
+    """Return the names of all states that a long run has to reach."""
+    return [name for name in _all_names() if name not in UNREACHABLE]
+
+
+def _all_names() -> Iterator[str]:
+    yield from _faults()
+    yield from (f"fact {topic}" for topic in topics())
+    yield from _arrows()
+    yield from _outcomes()
+
+
+def topics() -> list[str]:
+    """Return the topics of all facts."""
+    return sorted(set(_topics(Fact)))
+
+
+def _topics(base: type[Fact]) -> Iterator[str]:
+    for kind in base.__subclasses__():
+        topic = vars(kind).get("TOPIC")
+        if topic and kind.__module__.startswith("domain."):
+            yield topic
+        yield from _topics(kind)
+
+
+def _faults() -> Iterator[str]:
+    for kind in IN_PROCESS:
+        yield from (f"{kind} @ {step}" for step in (*DATABASE_STEPS, *PROVIDER_STEPS))
+    for kind in OF_APPENDS:
+        yield from (f"{kind} @ {step}" for step in DATABASE_STEPS if "append" in step)
+    for provider in ("stripe", "hyperswitch"):
+        yield from (
+            f"{kind} @ {provider} {name}" for kind in EVERYWHERE for name in operations(provider)
+        )
+        yield from (f"{kind} @ {provider} webhook" for kind in OF_WEBHOOKS)
+        yield from (
+            f"{K.STALE_LIST} @ {provider} {name}"
+            for name in operations(provider)
+            if name.endswith(".list")
+        )
+    yield from (
+        f"{kind} @ stripe {name}"
+        for kind in OF_KEYS
+        for name in operations("stripe")
+        if name.endswith(".create")
+    )
+    yield from (f"{kind} @ once" for kind in ONCE)
+
+
+def _arrows() -> Iterator[str]:
+    yield f"transfer {NEW} -> pending"
+    for table in (ALLOWED_TRANSITIONS, OPERATOR_TRANSITIONS):
+        for before, after in table.items():
+            yield from (f"transfer {before} -> {status}" for status in sorted(after))
+    for refund, ends in REFUND_TRANSITIONS.items():
+        yield from (f"refund {refund} -> {status}" for status in sorted(ends))
+    yield from (f"reversal -> {status}" for status in ReversalStatus)
+    yield from (f"order -> {status}" for status in OrderStatus)
+
+
+def _outcomes() -> Iterator[str]:
+    for step in CALLS:
+        for kind in get_args(ReversalOutcome):
+            if kind.__name__ == "NotExecuted":
+                yield from (f"outcome {step}: {kind.__name__} {why}" for why in Hindrance)
+            else:
+                yield f"outcome {step}: {kind.__name__}"
+
+
+def outcome_name(step: str, answer: object) -> str:
+    """Return the name of the decision that an answer of a gateway is."""
+    why = getattr(answer, "why", None)
+    shown = f" {why}" if isinstance(why, Hindrance) else ""
+    return f"outcome {step}: {type(answer).__name__}{shown}"
+
+
+UNREACHABLE: dict[str, str] = {}
+"""States that no schedule reaches, each with the reason."""
