@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import pytest
 
+from infrastructure.simulation.faults.drawing import drawn
 from infrastructure.simulation.faults.invariants.broken import invariant_of
 from infrastructure.simulation.faults.invariants.oracle import InvariantOracle
-from infrastructure.simulation.faults.plan import drawn
 from infrastructure.simulation.faults.run import run_schedule
 from tests.support.planted_bugs import BUGS
 

@@ -15,7 +15,7 @@ OF_PASSING_TROUBLE = ("hindered", "stripe_refuses_the_key", "stripe_answer_not_u
 OF_REFUNDS = (
     "psp_refuses_the_key", "refund_not_understood", "refund_hindered", "refund_undecided",
 )  # fmt: skip
-HEALED = ("stripe_outage", "webhooks_unchecked", "work_overdue", "newer_release")
+HEALED = ("stripe_outage", "webhooks_unchecked", "work_overdue")
 """Alarms about troubles that the healing has ended."""
 
 

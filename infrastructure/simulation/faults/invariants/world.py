@@ -30,6 +30,7 @@ class World:
     intents: dict[str, Json] = field(default_factory=dict)
     """Body of each idempotency key, as the first intent has frozen it; restores forget nothing."""
     _refunds: dict[str, str] = field(default_factory=dict)
+    _heard: int = 0
 
     def see(self, books: Glance, told: Told) -> None:
         """Remember what has become true at the providers."""
@@ -41,6 +42,15 @@ class World:
                 self.succeeded[refund.id] = self.succeeded.get(refund.id, 0) + 1
             self._refunds[refund.id] = refund.status
         self.lost |= {dispute.id for dispute in books.disputes if dispute.status == "lost"}
+        for told_by in books.acknowledged[self._heard :]:
+            self._hear(told_by.details)
+        self._heard = len(books.acknowledged)
+
+    def _hear(self, webhook: Json) -> None:
+        """Learn from a signed webhook: a refund can succeed and fail between two steps."""
+        object_ = webhook.get("body", {}).get("content", {}).get("object", {})
+        if webhook.get("event_type") == "refund_succeeded":
+            self.succeeded.setdefault(object_.get("refund_id"), 1)
 
     def _see_payment(self, payment: HeldPayment, told: Told) -> None:
         if payment.status in ("failed", "cancelled", "cancelled_post_capture"):
