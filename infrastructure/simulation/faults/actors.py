@@ -7,7 +7,7 @@ from contextlib import suppress
 from application.commands.refunds import RefundRequest
 from domain.errors import Refused
 from domain.order.state import Share
-from infrastructure.simulation.faults.plan import (
+from infrastructure.simulation.faults.schedule import (
     PlannedDispute,
     PlannedOrder,
     PlannedRefund,

@@ -10,7 +10,7 @@ from domain.pause import LOOK_UP_FIRST
 from domain.seller_transfer.opening_facts import LONG_AGO
 from infrastructure.simulation.faults.actors import CURRENCY, Actors, account, until
 from infrastructure.simulation.faults.kinds import FaultKind
-from infrastructure.simulation.faults.plan import PlannedFault
+from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.faults.storage import WatchedDatabase
 from infrastructure.simulation.faults.world import FaultWorld
 from infrastructure.simulators.common.refusal import Refusal

@@ -14,7 +14,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
 from infrastructure.simulation.faults.kinds import FaultKind
-from infrastructure.simulation.faults.plan import PlannedFault
+from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.fleet import OWNER, Process
 from infrastructure.simulation.network import (
     TIMEOUT,
