@@ -27,8 +27,11 @@ from infrastructure.simulation.faults.schedule import Schedule as Schedule
 K = FaultKind
 MINUTE, HOUR = 60.0, 3_600.0
 SELLERS = ("anna", "ben", "cleo")
-SPANS = (20 * MINUTE, 2 * HOUR, 12 * HOUR, 36 * HOUR)
+SPANS = (HOUR, 3 * HOUR, 10 * HOUR, 30 * HOUR)
 """Lengths of the chaos, in seconds."""
+WEIGHTS = {K.CRASH_BEFORE: 8, K.CRASH_AFTER: 8, K.FROZEN: 6, K.CRASH_IN_CALL: 3, K.RESTORED: 1,
+           K.OLD_RELEASE: 1}  # fmt: skip
+"""Weights of the kinds that have many steps or few variants; 2 for all others."""
 FORGOTTEN = 24 * HOUR
 """Time after which Stripe forgets a key."""
 
@@ -48,16 +51,16 @@ def drawn(seed: int) -> Schedule:
         for order in orders
         if chance.random() < 0.15
     )
-    swarm = chance.sample(list(K), chance.randint(1, 7))
+    swarm = chance.choices(list(K), [WEIGHTS.get(kind, 2) for kind in K], k=chance.randint(1, 8))
     faults = tuple(
         _fault(seed, f"fault{n}", chance.choice(swarm), span, orders)
-        for n in range(1, chance.randint(1, 8) + 1)
+        for n in range(1, chance.randint(1, 16) + 1)
     )
     commands = tuple(
         _command(seed, f"command{n}", span, orders)
-        for n in range(1, chance.choice((0, 0, 0, 1, 2)) + 1)
+        for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
     )
-    processes, live = chance.randint(1, 3), chance.random() < 0.3
+    processes, live = chance.choice((1, 1, 2, 2, 3)), chance.random() < 0.3
     return Schedule(
         seed=seed,
         processes=processes,
@@ -112,6 +115,7 @@ def _order(seed: int, name: str, span: float) -> PlannedOrder:
         amount=amount,
         shares=shares or {sellers[0]: amount},
         paid_after=-after if chance.random() < 0.15 else after,
+        surcharge=chance.randint(1, amount) if chance.random() < 0.1 else 0,
     )
 
 
@@ -125,10 +129,11 @@ def _refund(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedRe
         at=paid_at + chance.choice((draw.seconds(0.01, 60), draw.early(span))),
         seed=draw.seed,
         order=order.name,
-        amount=chance.choice((order.amount, chance.randint(1, order.amount))),
+        amount=chance.choice((order.amount, chance.randint(1, order.amount + order.surcharge))),
         by_ledger=chance.random() < 0.5,
         ends_after=draw.seconds(0.1, HOUR),
         succeeds=succeeds,
+        reviewed=chance.random() < 0.1,
         fails_after=draw.seconds(0.1, 4 * HOUR) if succeeds and chance.random() < 0.2 else None,
     )
 
@@ -143,6 +148,7 @@ def _dispute(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedD
         order=order.name,
         ends_after=draw.seconds(1, 10 * HOUR),
         lost=draw.chance.random() < 0.7,
+        challenged=draw.chance.random() < 0.3,
     )
 
 
@@ -153,7 +159,7 @@ def _command(seed: int, name: str, span: float, orders: Sequence[PlannedOrder]) 
         name=name,
         at=draw.early(span),
         seed=draw.seed,
-        kind=draw.chance.choice(sorted(COMMANDS)),
+        kind=draw.chance.choice((*sorted(COMMANDS), "look_up_first", "look_up_first")),
         order=order.name,
         seller=draw.chance.choice(sorted(order.shares)),
         step=draw.chance.choice((None, draw.chance.choice(STEPS))),
@@ -175,11 +181,11 @@ def _fault(
         at=draw.early(span),
         seed=draw.seed,
         kind=kind,
-        lasts=draw.seconds(MINUTE, span),
+        lasts=max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span)),
         process=chance.randint(0, 2),
         provider=chance.choice(("stripe", "stripe", "hyperswitch")),
-        times=chance.choice((1, 1, 2, 3, 6)),
-        share=chance.choice((1.0, 1.0, 0.5, 0.2)),
+        times=chance.choice((1, 1, 1, 2, 3, 8, 20)),
+        share=chance.choice((1.0, 1.0, 1.0, 0.5, 0.2)),
         seconds=draw.seconds(1, 20 * MINUTE),
         order=order.name,
         seller=chance.choice(sorted(order.shares)),
@@ -209,7 +215,7 @@ def _of_requests(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
     return _changed(fault, provider=provider, step=step)
 
 
-OF_STRIPE = (K.LOCK_TIMEOUT, K.STORED_500, K.STORED_500_EXECUTED, K.KEY_EXPIRED)
+OF_STRIPE = (K.KEY_IN_USE, K.STORED_500, K.STORED_500_EXECUTED, K.KEY_EXPIRED)
 
 
 def _frozen(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
@@ -267,6 +273,7 @@ SHAPES: dict[FaultKind, Callable[[PlannedFault, _Drawer], PlannedFault]] = {
     K.WEBHOOK_DELAYED: lambda fault, _: fault,
     K.WEBHOOK_FORGED: lambda fault, _: fault,
     K.BALANCE_EMPTY: _balance,
+    K.ACCOUNT_RESTRICTED: lambda fault, _: fault,
     K.REVERSAL_PENDING: lambda fault, _: fault,
     K.DASHBOARD_REVERSAL: lambda fault, _: fault,
     K.DASHBOARD_TRANSFER: lambda fault, _: fault,

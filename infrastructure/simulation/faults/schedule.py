@@ -33,6 +33,8 @@ class PlannedOrder(Element):
     """Amount of each seller."""
     paid_after: float
     """Seconds from the order to its payment; negative: the payment is reported first."""
+    surcharge: int = 0
+    """Amount that the buyer pays besides the order's."""
 
     @property
     def payment_id(self) -> str:
@@ -50,6 +52,8 @@ class PlannedRefund(Element):
     ends_after: float
     """Seconds until the connector decides."""
     succeeds: bool = True
+    reviewed: bool = False
+    """True if the PSP reviews it before the connector decides."""
     fails_after: float | None = None
     """Seconds from its success until the bank refuses it; None: never."""
 
@@ -61,6 +65,7 @@ class PlannedDispute(Element):
     order: str
     ends_after: float
     lost: bool
+    challenged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
