@@ -90,13 +90,13 @@ class ProcessConnection:
     async def call(self, call: Callable[[], Awaitable[T]], made: PortCall) -> T:
         """Make the call and return its answer. A call that has arrived is done, even if its caller
         gets no answer."""
-        await asyncio.sleep(self._delay())  # and others come first, even where no time passes
+        await asyncio.sleep(self._delay(made))  # and others come first, even where no time passes
         await self._pass()
         await self._before(made)
         answer = await call()
         await self._after(made, answer)
-        if self._latency:
-            await asyncio.sleep(self._delay())
+        if back := self._delay(made):
+            await asyncio.sleep(back)
         await self._pass()
         return answer
 
@@ -106,7 +106,7 @@ class ProcessConnection:
     async def _after(self, made: PortCall, answer: object) -> None:
         """Do nothing: a world with faults strikes here."""
 
-    def _delay(self) -> float:
+    def _delay(self, made: PortCall) -> float:
         return self._chance.uniform(0, self._latency) if self._latency else 0
 
     async def _pass(self) -> None:

@@ -25,7 +25,8 @@ from tests.support import preforked
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
-    "demo", "simulate-week", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
+    "demo", "simulate-week", "simulate-faults", "serve", "worker", "simulate", "migrate", "transfers", "history",
+    "statement", "retry",
     "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "backfill", "rebuild", "verify", "seal", "reconcile",
     "import",

@@ -7,7 +7,7 @@ from contextlib import suppress
 from application.commands.refunds import RefundRequest
 from domain.errors import Refused
 from domain.order.state import Share
-from infrastructure.simulation.faults.plan import (
+from infrastructure.simulation.faults.schedule import (
     PlannedDispute,
     PlannedOrder,
     PlannedRefund,
@@ -20,7 +20,7 @@ from infrastructure.simulators.hyperswitch.requests import CreateRefundRequest, 
 from infrastructure.simulators.hyperswitch.rows import PspRefundRow
 
 CURRENCY = "EUR"
-TRIES, BETWEEN = 30, 900.0
+TRIES, BETWEEN = 8, 1800.0
 """Number of times that the marketplace asks for a refund that is refused, and seconds between."""
 
 
@@ -90,12 +90,12 @@ class Actors:
         await until(max(0.0, order.at + order.paid_after))
         request = PaymentRequest(
             payment_id=order.payment_id,
-            amount=order.amount,
+            amount=order.amount + order.surcharge,
             currency=CURRENCY,
             metadata={"order_id": order.name},
         )
         payment = self._psp.books.create_payment(request)
-        self._world.tell(f"buyer pays {order.name}: {order.amount}")
+        self._world.tell(f"buyer pays {request.amount} for {order.name}")
         self._psp.books.settle_payment(payment, "succeeded")
         self._psp.commit()
 
@@ -138,6 +138,9 @@ class Actors:
             self._world.chore(self._settle(planned, self._psp.books.refunds[name]))
 
     async def _settle(self, planned: PlannedRefund, refund: PspRefundRow) -> None:
+        if planned.reviewed:
+            await asyncio.sleep(planned.ends_after)
+            self._decide(refund, "review")
         await asyncio.sleep(planned.ends_after)
         self._decide(refund, "succeeded" if planned.succeeds else "failed")
         if planned.succeeds and planned.fails_after is not None:
@@ -156,6 +159,10 @@ class Actors:
             dispute = self._psp.books.open_dispute(payment, None)
             self._world.tell(f"a bank disputes {order.name}")
             self._psp.commit()
+            if planned.challenged:
+                await asyncio.sleep(planned.ends_after)
+                self._psp.books.settle_dispute(dispute, "challenged")
+                self._psp.commit()
             await asyncio.sleep(planned.ends_after)
             status = "lost" if planned.lost else "won"
             self._world.tell(f"the bank decides about {order.name}: {status}")

@@ -13,7 +13,7 @@ from domain.provider_call.outcome import Hindrance, ReversalOutcome
 from domain.refund.state import REFUND_TRANSITIONS
 from domain.seller_transfer.reversal import ReversalStatus
 from infrastructure.simulation.faults.kinds import DATABASE_STEPS, PROVIDER_STEPS, FaultKind
-from infrastructure.simulation.faults.network import EVERYWHERE, OF_KEYS, operations
+from infrastructure.simulation.faults.network import CALLED, EVERYWHERE, OF_KEYS
 from projections.orders import OrderStatus
 
 K = FaultKind
@@ -25,17 +25,17 @@ CALLS = (
     "PaymentGateway.create_refund",
 )
 """Calls that move money."""
-IN_PROCESS = (K.CRASH_BEFORE, K.CRASH_AFTER)
+IN_PROCESS = (K.CRASH_BEFORE, K.CRASH_AFTER, K.FROZEN)
 """Faults that strike a process at a step."""
 OF_APPENDS = (K.APPEND_REFUSED, K.APPEND_IN_DOUBT)
 OF_WEBHOOKS = (K.WEBHOOK_DROPPED, K.WEBHOOK_DOUBLED, K.WEBHOOK_DELAYED, K.WEBHOOK_FORGED)
 ONCE = (
-    K.FROZEN,
     K.CLOCK_JUMP,
     K.OLD_RELEASE,
     K.DATABASE_AWAY,
     K.RESTORED,
     K.BALANCE_EMPTY,
+    K.ACCOUNT_RESTRICTED,
     K.REVERSAL_PENDING,
     K.DASHBOARD_REVERSAL,
     K.DASHBOARD_TRANSFER,
@@ -75,18 +75,18 @@ def _faults() -> Iterator[str]:
         yield from (f"{kind} @ {step}" for step in DATABASE_STEPS if "append" in step)
     for provider in ("stripe", "hyperswitch"):
         yield from (
-            f"{kind} @ {provider} {name}" for kind in EVERYWHERE for name in operations(provider)
+            f"{kind} @ {provider} {name}" for kind in EVERYWHERE for name in CALLED[provider]
         )
         yield from (f"{kind} @ {provider} webhook" for kind in OF_WEBHOOKS)
         yield from (
             f"{K.STALE_LIST} @ {provider} {name}"
-            for name in operations(provider)
+            for name in CALLED[provider]
             if name.endswith(".list")
         )
     yield from (
         f"{kind} @ stripe {name}"
         for kind in OF_KEYS
-        for name in operations("stripe")
+        for name in CALLED["stripe"]
         if name.endswith(".create")
     )
     yield from (f"{kind} @ once" for kind in ONCE)

@@ -10,11 +10,11 @@ from domain.pause import LOOK_UP_FIRST
 from domain.seller_transfer.opening_facts import LONG_AGO
 from infrastructure.simulation.faults.actors import CURRENCY, Actors, account, until
 from infrastructure.simulation.faults.kinds import FaultKind
-from infrastructure.simulation.faults.plan import PlannedFault
+from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.faults.storage import WatchedDatabase
 from infrastructure.simulation.faults.world import FaultWorld
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.stripe.accounts import drain, fund
+from infrastructure.simulators.stripe.accounts import change_account, drain, fund
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.pending_reversals import ENDS, decide
@@ -36,6 +36,7 @@ class Disasters:
             K.DATABASE_AWAY: self._database_away,
             K.RESTORED: self._restored,
             K.BALANCE_EMPTY: self._balance_empty,
+            K.ACCOUNT_RESTRICTED: self._account_restricted,
             K.REVERSAL_PENDING: self._reversal_pending,
             K.DASHBOARD_REVERSAL: self._dashboard_reversal,
             K.DASHBOARD_TRANSFER: self._dashboard_transfer,
@@ -131,6 +132,15 @@ class Disasters:
         fund(self._stripe.books, holder, CURRENCY.lower(), PLENTY)
         self._world.tell(f"{holder} has money again")
         self._stripe.commit()
+
+    async def _account_restricted(self, fault: PlannedFault) -> None:
+        holder = account(fault.seller or "")
+        for state in ("inactive", "active"):
+            change_account(self._stripe.books, holder, {"transfers_capability": state})
+            self._world.tell(f"transfers to {holder} are {state}")
+            self._stripe.commit()
+            if state == "inactive":
+                await asyncio.sleep(fault.lasts)
 
     async def _reversal_pending(self, fault: PlannedFault) -> None:
         books = self._stripe.books

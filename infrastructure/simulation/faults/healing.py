@@ -61,8 +61,9 @@ def _amounts(world: FaultWorld) -> Iterator[str]:
             for one in psp.disputes.values()
             if one.payment_id == order.payment_id and one.status == "lost"
         )
+        collected = order.amount + order.surcharge
         for seller, share in order.shares.items():
-            left = share - share * min(back, order.amount) // order.amount
+            left = share - share * min(back, collected) // collected
             has = held[order.name, account(seller)]
             if has != left and (order.name, seller) not in touched:
                 yield f"{seller} has {has} of {order.name} at Stripe, and {left} is right"

@@ -58,6 +58,9 @@ class FaultKind(StrEnum):
     LOCK_TIMEOUT = "lock_timeout"
     SERVER_ERROR = "server_error"
     UNAVAILABLE = "unavailable"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    KEY_IN_USE = "key_in_use"
     STORED_500 = "stored_500"
     """Stripe stores a 500 for the key, and has executed nothing."""
     STORED_500_EXECUTED = "stored_500_executed"
@@ -78,6 +81,8 @@ class FaultKind(StrEnum):
 
     BALANCE_EMPTY = "balance_empty"
     """Money of a seller or of the platform is paid out."""
+    ACCOUNT_RESTRICTED = "account_restricted"
+    """Stripe lets a seller get no transfers for a while."""
     REVERSAL_PENDING = "reversal_pending"
     """New reversals begin pending; each succeeds, fails or is canceled later."""
     DASHBOARD_REVERSAL = "dashboard_reversal"

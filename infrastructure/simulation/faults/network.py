@@ -13,8 +13,9 @@ import orjson
 from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
+from infrastructure.simulation.faults.edge import answer_of_edge
 from infrastructure.simulation.faults.kinds import FaultKind
-from infrastructure.simulation.faults.plan import PlannedFault
+from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.fleet import OWNER, Process
 from infrastructure.simulation.network import (
     TIMEOUT,
@@ -34,13 +35,16 @@ EVERYWHERE = (
     K.ANSWER_LOST,
     K.ANSWER_LATE,
     K.RATE_LIMITED,
+    K.LOCK_TIMEOUT,
     K.SERVER_ERROR,
     K.UNAVAILABLE,
+    K.UNAUTHORIZED,
+    K.FORBIDDEN,
     K.TRUNCATED_BODY,
     K.SLOW_DRIP,
 )
 """Faults of every request."""
-OF_KEYS = (K.LOCK_TIMEOUT, K.STORED_500, K.STORED_500_EXECUTED, K.KEY_EXPIRED)
+OF_KEYS = (K.KEY_IN_USE, K.STORED_500, K.STORED_500_EXECUTED, K.KEY_EXPIRED)
 """Faults of Stripe's requests that have a key."""
 CALLED: Mapping[str, tuple[str, ...]] = {
     "stripe": (
@@ -64,8 +68,6 @@ CALLED: Mapping[str, tuple[str, ...]] = {
 """Operations that the ledger calls in a run, of each provider."""
 LATEST = 45.0
 """Seconds after which no request is executed any more."""
-STRIPE_ERROR = {"type": "api_error", "message": "An error of the edge."}
-PSP_ERROR = {"type": "api", "code": "HE_00", "message": "An error of the edge."}
 
 
 class StruckWorld(Protocol):
@@ -150,18 +152,11 @@ class FaultyNetwork(VirtualNetwork):
                     chance.uniform(1, LATEST), self._carry_out_late, exchange, context=Context()
                 )
                 await asyncio.Event().wait()
-            case K.RATE_LIMITED:
-                after = {"Retry-After": "3"} if chance.random() < 0.5 else {}
-                return self._edge(429, after)
-            case K.SERVER_ERROR:
-                return self._edge(500)
-            case K.UNAVAILABLE:
-                return self._edge(503)
-            case K.LOCK_TIMEOUT | K.STORED_500 | K.STORED_500_EXECUTED:
+            case K.STORED_500 | K.STORED_500_EXECUTED:
                 self._arm(exchange, fault, chance)
             case K.CRASH_IN_CALL if (process := OWNER.get()) is not None and chance.random() < 0.5:
                 self._world.crash(process, fault)
-        return None
+        return answer_of_edge(self._provider, fault.kind, chance)
 
     async def _after(
         self, answer: ReceivedAnswer, fault: PlannedFault, chance: random.Random
@@ -193,19 +188,12 @@ class FaultyNetwork(VirtualNetwork):
         assert exchange.key is not None
         action: dict[str, Any]
         match fault.kind:
-            case K.LOCK_TIMEOUT:
-                action = {"kind": "status", "status": 429, "lock": True}
             case K.STORED_500:
                 action = {"kind": "stored_500_not_created"}
             case _:
                 later = chance.choice((0.0, chance.uniform(1, LATEST)))
                 action = {"kind": "stored_500_then_created", "seconds": later}
         self._world.arm(self._provider, action, exchange.key)
-
-    def _edge(self, status: int, headers: dict[str, str] | None = None) -> ReceivedAnswer:
-        error = STRIPE_ERROR if self._provider == "stripe" else PSP_ERROR
-        body = orjson.dumps({"error": error})
-        return ReceivedAnswer(body, status, {"content-type": "application/json", **(headers or {})})
 
 
 def _stale(body: bytes, until: float) -> bytes:

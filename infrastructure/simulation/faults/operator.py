@@ -10,7 +10,7 @@ from domain.errors import LedgerError
 from domain.lifecycle import TransferStatus
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.simulation.faults.actors import account, until
-from infrastructure.simulation.faults.plan import PlannedCommand
+from infrastructure.simulation.faults.schedule import PlannedCommand
 from infrastructure.simulation.faults.world import FaultWorld
 from projections.seller_transfers import SellerTransferRow
 

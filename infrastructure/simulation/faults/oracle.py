@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from infrastructure.simulation.faults.books import Books
-from infrastructure.simulation.faults.plan import Schedule
+from infrastructure.simulation.faults.schedule import Schedule
 
 
 class Oracle(Protocol):

@@ -17,6 +17,9 @@ from infrastructure.simulation.in_memory.database import event_log
 from infrastructure.simulation.serving import ServingProcess, TrustingInbox
 from infrastructure.simulation.virtual_time import now
 
+POLLS = ("claim", "next_due", "state", "until_due", "until_probe", "take", "renew")
+"""Methods that take no time: loops call them all the time, and each is one atomic statement."""
+
 
 class StepsOfProcesses(Protocol):
     """Is told each step of a process."""
@@ -32,6 +35,9 @@ class FaultyConnection(ProcessConnection):
     """Connection of a process on whose calls faults strike."""
 
     process: "FaultyProcess"
+
+    def _delay(self, made: PortCall) -> float:
+        return 0 if made.method in POLLS else super()._delay(made)
 
     async def _before(self, made: PortCall) -> None:
         await self.process.steps.before_step(self.process, step_of(made))

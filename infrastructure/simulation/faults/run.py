@@ -9,7 +9,7 @@ from infrastructure.simulation.faults.disasters import Disasters
 from infrastructure.simulation.faults.healing import unsettled
 from infrastructure.simulation.faults.operator import Operator
 from infrastructure.simulation.faults.oracle import BookComparison, NewOracle
-from infrastructure.simulation.faults.plan import Schedule
+from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.view import WorldBooks
 from infrastructure.simulation.faults.world import FaultWorld, RunOver
 from infrastructure.simulation.virtual_time import epoch_seconds, run

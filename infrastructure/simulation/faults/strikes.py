@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection
 
-from infrastructure.simulation.faults.plan import PlannedFault
+from infrastructure.simulation.faults.schedule import PlannedFault
 
 
 class _Active:

@@ -21,8 +21,8 @@ from infrastructure.simulation.faults.books import Acknowledged, StoredFactView,
 from infrastructure.simulation.faults.coverage import CALLS, NEW, outcome_name
 from infrastructure.simulation.faults.kinds import DATABASE_STEPS, INTENT, OUTCOME, FaultKind
 from infrastructure.simulation.faults.network import FaultyNetwork
-from infrastructure.simulation.faults.plan import PlannedFault, Schedule
 from infrastructure.simulation.faults.process import FaultyProcess
+from infrastructure.simulation.faults.schedule import PlannedFault, Schedule
 from infrastructure.simulation.faults.storage import WatchedDatabase
 from infrastructure.simulation.faults.story import Labels, instant, members, sentence
 from infrastructure.simulation.faults.strikes import Strikes

@@ -1,0 +1,107 @@
+"""Command `simulate-faults`: random schedules of faults in virtual time."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from infrastructure.simulation.faults.batch import (
+    BatchResult,
+    Found,
+    quiet,
+    run_batch,
+    run_seed,
+)
+from infrastructure.simulation.faults.batch import Progress as OnProgress
+from infrastructure.simulation.faults.coverage import required
+from scripts.commands.command import command, new_app
+from scripts.commands.options import AsJson
+from scripts.exit_codes import FOUND
+
+app = new_app()
+
+
+@command(app, "transfer-ledger simulate-faults --seed 1 --schedules 300", name="simulate-faults")
+def simulate_faults(
+    seed: Annotated[int, typer.Option(help="Seed of the first schedule.")] = 1,
+    schedules: Annotated[
+        int, typer.Option(min=1, help="Number of schedules, each with the next seed.")
+    ] = 1,
+    json: AsJson = False,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the schedules.")
+    ] = 1,
+    require_coverage: Annotated[
+        bool,
+        typer.Option(
+            "--require-coverage", help="Exit with 1 if a state that matters was never reached."
+        ),
+    ] = False,
+) -> int:
+    """Simulate faults: each schedule is a small marketplace in virtual time with a random set of
+    crashes, lost answers, broken webhooks and other faults, then a time without faults. A single
+    schedule prints its story, the same text for the same seed. Exit code 1 if the books are ever
+    wrong."""
+    if schedules == 1 and not json and not require_coverage:
+        return _tell_story(seed)
+    began = time.monotonic()
+    with _progress(schedules) as on_progress:
+        result = run_batch(seed, schedules, processes=processes, progress=on_progress)
+    missing = [name for name in required() if not result.coverage[name]]
+    per_second = schedules / max(time.monotonic() - began, 1e-9)
+    shown = _as_json(result, per_second, missing) if json else _as_text(result, missing)
+    sys.stdout.write(shown + "\n")
+    if not json:
+        sys.stderr.write(f"{per_second:.1f} schedules per second\n")
+    return FOUND if result.found or (require_coverage and missing) else 0
+
+
+def _tell_story(seed: int) -> int:
+    quiet()
+    result = run_seed(seed)
+    lines = [*result.story, *(f"violation: {one}" for one in result.violations)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return FOUND if result.violations else 0
+
+
+def _as_json(result: BatchResult, per_second: float, missing: list[str]) -> str:
+    shown: dict[str, Any] = {
+        "schedules": result.schedules,
+        "violations": [one._asdict() | {"replay": _replay(one)} for one in result.found],
+        "schedules_per_s": round(per_second, 2),
+        "coverage": dict(sorted(result.coverage.items())),
+        "never_reached": missing,
+    }
+    return orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
+
+
+def _as_text(result: BatchResult, missing: list[str]) -> str:
+    names = required()
+    lines = [
+        f"{result.schedules} schedules, {len(result.found)} with violations",
+        f"{len(names) - len(missing)} of {len(names)} states reached",
+    ]
+    lines += [f"  never reached: {name}" for name in missing]
+    for one in result.found:
+        lines += [f"seed {one.seed}: {violation}" for violation in one.violations]
+        lines.append(f"  replay: {_replay(one)}")
+    return "\n".join(lines)
+
+
+def _replay(found: Found) -> str:
+    return f"transfer-ledger simulate-faults --seed {found.seed}"
+
+
+@contextmanager
+def _progress(schedules: int) -> Iterator[OnProgress]:
+    """Show a progress bar on a terminal."""
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("simulating", total=schedules)
+        yield lambda done: progress.update(task, completed=done)
