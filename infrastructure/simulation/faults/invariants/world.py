@@ -27,8 +27,8 @@ class World:
     lost: set[str] = field(default_factory=set)
     """Disputes that were ever lost."""
     failed_payments: set[str] = field(default_factory=set)
-    intents: dict[str, Json] = field(default_factory=dict)
-    """Body of each idempotency key, as the first intent has frozen it; restores forget nothing."""
+    intents: dict[str, list[Json]] = field(default_factory=dict)
+    """Bodies of the intents of each idempotency key; restores forget nothing."""
     _refunds: dict[str, str] = field(default_factory=dict)
     _heard: int = 0
 
@@ -63,7 +63,7 @@ class World:
     def intent(self, one: StoredFactView) -> None:
         """Remember the intent of a call to Stripe."""
         if one.topic == "ledger.seller_transfer.call_started":
-            self.intents.setdefault(one.fact["key"], one.fact["body"])
+            self.intents.setdefault(one.fact["key"], []).append(one.fact["body"])
 
     def ever(self, told: Told, cause: str) -> int:
         """Return how often a refund or dispute has become effective."""
