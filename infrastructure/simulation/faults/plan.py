@@ -51,13 +51,16 @@ def drawn(seed: int) -> Schedule:
         for order in orders
         if chance.random() < 0.15
     )
+    moments = [max(0.0, order.at + order.paid_after) for order in orders]
+    moments += [refund.at + refund.ends_after * (1 - refund.by_ledger) for refund in refunds]
+    moments += [dispute.at + dispute.ends_after for dispute in disputes]
     swarm = chance.choices(list(K), [WEIGHTS.get(kind, 2) for kind in K], k=chance.randint(1, 8))
     faults = tuple(
-        _fault(seed, f"fault{n}", chance.choice(swarm), span, orders)
+        _fault(seed, f"fault{n}", chance.choice(swarm), span, orders, moments)
         for n in range(1, chance.randint(1, 16) + 1)
     )
     commands = tuple(
-        _command(seed, f"command{n}", span, orders)
+        _command(seed, f"command{n}", orders, moments)
         for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
     )
     processes, live = chance.choice((1, 1, 2, 2, 3)), chance.random() < 0.3
@@ -89,6 +92,11 @@ class _Drawer:
     def early(self, span: float) -> float:
         """Return an instant in the span, near its beginning more often."""
         return round(span * self.chance.random() ** 2, 3)
+
+    def near(self, moments: Sequence[float]) -> float:
+        """Return an instant right before or after one of these moments, or the beginning."""
+        moment = self.chance.choice(moments) if self.chance.random() < 0.8 else 0.0
+        return round(max(0.0, moment + self.chance.choice((-1, 1)) * self.seconds(0.01, 60)), 3)
 
     def seconds(self, low: float, high: float) -> float:
         """Return a length, short ones as often as long ones."""
@@ -152,12 +160,14 @@ def _dispute(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedD
     )
 
 
-def _command(seed: int, name: str, span: float, orders: Sequence[PlannedOrder]) -> PlannedCommand:
+def _command(
+    seed: int, name: str, orders: Sequence[PlannedOrder], moments: Sequence[float]
+) -> PlannedCommand:
     draw = _Drawer(seed, name)
     order = draw.chance.choice(orders)
     return PlannedCommand(
         name=name,
-        at=draw.early(span),
+        at=draw.near(moments),
         seed=draw.seed,
         kind=draw.chance.choice((*sorted(COMMANDS), "look_up_first", "look_up_first")),
         order=order.name,
@@ -171,14 +181,19 @@ def _command(seed: int, name: str, span: float, orders: Sequence[PlannedOrder]) 
 
 
 def _fault(
-    seed: int, name: str, kind: FaultKind, span: float, orders: Sequence[PlannedOrder]
+    seed: int,
+    name: str,
+    kind: FaultKind,
+    span: float,
+    orders: Sequence[PlannedOrder],
+    moments: Sequence[float],
 ) -> PlannedFault:
     draw = _Drawer(seed, name)
     chance = draw.chance
     order = chance.choice(orders)
     plain = PlannedFault(
         name=name,
-        at=draw.early(span),
+        at=draw.near(moments),
         seed=draw.seed,
         kind=kind,
         lasts=max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span)),
