@@ -142,6 +142,11 @@ class Books(Protocol):
     def stripe_violations(self) -> Sequence[str]:
         """Errors in the simulator's own books."""
 
+    @property
+    def available(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the available balances at Stripe, by holder (`platform` or an account) and
+        currency in lower case."""
+
     # the PSP
     @property
     def payments(self) -> Sequence[HeldPayment]: ...

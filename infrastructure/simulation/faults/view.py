@@ -1,8 +1,8 @@
 """The books of a run, read for an oracle."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from infrastructure.simulation.book_comparison import ROWS, Snapshot, compared
 from infrastructure.simulation.faults.books import (
@@ -17,7 +17,10 @@ from infrastructure.simulation.faults.books import (
     StripeRequest,
 )
 from infrastructure.simulation.faults.world import FaultWorld
+from infrastructure.simulation.in_memory.inbox import Webhook
 from infrastructure.simulation.virtual_time import epoch_seconds
+
+_INBOX = [column.name for column in fields(Webhook)]
 
 
 class WorldBooks:
@@ -75,6 +78,11 @@ class WorldBooks:
         return self._world.stripe.violations
 
     @property
+    def available(self) -> Mapping[str, Mapping[str, int]]:
+        holders = self._world.stripe.world.books.balances.by_holder()
+        return {holder: buckets["available"] for holder, buckets in holders.items()}
+
+    @property
     def payments(self) -> Sequence[HeldPayment]:
         return [
             HeldPayment(
@@ -114,7 +122,10 @@ class WorldBooks:
         if table == "alarms":
             return [row._asdict() for row in database.alarms.rows()]
         if table == "webhook_inbox":
-            return [asdict(row) for row in database.inbox.rows.values() if is_dataclass(row)]
+            return [
+                {column: getattr(row, column) for column in _INBOX}
+                for row in database.inbox.rows.values()
+            ]
         return [row._asdict() for row in database.tables[table].values()]
 
     @property
