@@ -14,12 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from infrastructure.simulation.faults.batch import (
     BatchResult,
     Found,
+    judged,
     quiet,
     run_batch,
     run_seed,
 )
 from infrastructure.simulation.faults.batch import Progress as OnProgress
 from infrastructure.simulation.faults.coverage import required
+from infrastructure.simulation.faults.plan import drawn
+from infrastructure.simulation.faults.shrink import shrink as smallest
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson
 from scripts.exit_codes import FOUND
@@ -43,11 +46,19 @@ def simulate_faults(
             "--require-coverage", help="Exit with 1 if a state that matters was never reached."
         ),
     ] = False,
+    shrink: Annotated[
+        bool,
+        typer.Option(
+            "--shrink", help="Print the smallest schedule found that breaks the same invariant."
+        ),
+    ] = False,
 ) -> int:
     """Simulate faults: each schedule is a small marketplace in virtual time with a random set of
     crashes, lost answers, broken webhooks and other faults, then a time without faults. A single
     schedule prints its story, the same text for the same seed. Exit code 1 if the books are ever
     wrong."""
+    if shrink:
+        return _shrink(seed)
     if schedules == 1 and not json and not require_coverage:
         return _tell_story(seed)
     began = time.monotonic()
@@ -68,6 +79,21 @@ def _tell_story(seed: int) -> int:
     lines = [*result.story, *(f"violation: {one}" for one in result.violations)]
     sys.stdout.write("\n".join(lines) + "\n")
     return FOUND if result.violations else 0
+
+
+def _shrink(seed: int) -> int:
+    """Print the elements of the smallest schedule found, and its story."""
+    quiet()
+    try:
+        shrunk = smallest(drawn(seed), judged)
+    except ValueError as sound:
+        sys.stdout.write(f"seed {seed}: {sound}\n")
+        return 0
+    lines = [f"{shrunk.runs} runs; the smallest schedule has {shrunk.schedule.processes} processes"]
+    lines += [f"  {element}" for element in shrunk.schedule.elements()]
+    lines += [*shrunk.result.story, *(f"violation: {one}" for one in shrunk.result.violations)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return FOUND
 
 
 def _as_json(result: BatchResult, per_second: float, missing: list[str]) -> str:

@@ -7,13 +7,14 @@ Each bug is run with one recorded seed that finds it. `PLANTED_BUGS=200` searche
 """
 
 import os
+import sys
 from collections.abc import Iterable
 
 import pytest
 
-from infrastructure.simulation.faults.drawing import drawn
 from infrastructure.simulation.faults.invariants.broken import invariant_of
 from infrastructure.simulation.faults.invariants.oracle import InvariantOracle
+from infrastructure.simulation.faults.plan import drawn
 from infrastructure.simulation.faults.run import run_schedule
 from tests.support.planted_bugs import BUGS
 
@@ -47,4 +48,4 @@ def test_planted_bug_is_found_within_the_searched_schedules(
     assert found is not None
     seed, violation = found
     with capsys.disabled():
-        print(f"\n{bug}: {seed} schedules, {invariant_of(violation)}")
+        sys.stdout.write(f"\n{bug}: {seed} schedules, {invariant_of(violation)}\n")

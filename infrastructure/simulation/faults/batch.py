@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import structlog
 
-from infrastructure.simulation.faults.oracle import BookComparison, NewOracle
+from infrastructure.simulation.faults.oracle import BooksJudged, NewOracle
 from infrastructure.simulation.faults.plan import drawn
 from infrastructure.simulation.faults.run import ScheduleResult, run_schedule
+from infrastructure.simulation.faults.schedule import Schedule
 
 CHUNK = 8
 """Schedules that a process takes at a time."""
@@ -45,10 +46,15 @@ def quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-def run_seed(seed: int, watch: NewOracle = BookComparison) -> ScheduleResult:
+def run_seed(seed: int, watch: NewOracle = BooksJudged) -> ScheduleResult:
     """Run the schedule of a seed. An error of the program is a violation too."""
+    return judged(drawn(seed), watch)
+
+
+def judged(schedule: Schedule, watch: NewOracle = BooksJudged) -> ScheduleResult:
+    """Run a schedule. An error of the program is a violation too."""
     try:
-        return run_schedule(drawn(seed), watch=watch)
+        return run_schedule(schedule, watch=watch)
     except Exception as error:
         return ScheduleResult([f"the run failed: {type(error).__name__}: {error}"], [], {})
 
@@ -58,7 +64,7 @@ def run_batch(
     schedules: int,
     *,
     processes: int = 1,
-    watch: NewOracle = BookComparison,
+    watch: NewOracle = BooksJudged,
     progress: Progress = lambda done: None,
 ) -> BatchResult:
     """Run the schedules of `schedules` seeds, from `first` on."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from infrastructure.simulation.faults.books import Books
+from infrastructure.simulation.faults.invariants.broken import broken
+from infrastructure.simulation.faults.invariants.oracle import InvariantOracle
 from infrastructure.simulation.faults.schedule import Schedule
 
 
@@ -23,14 +25,17 @@ class NewOracle(Protocol):
     def __call__(self, schedule: Schedule) -> Oracle: ...
 
 
-class BookComparison:
-    """The product's own comparison of the books, at the end only."""
+class BooksJudged:
+    """The independent invariants after each step, and at the end the product's own comparison of
+    the books as well."""
 
     def __init__(self, schedule: Schedule) -> None:
-        """Make the oracle; it needs nothing of the schedule."""
+        """Make the oracle of one run."""
+        self._invariants = InvariantOracle(schedule)
 
     def after_step(self, books: Books) -> Iterable[str]:
-        return ()
+        return self._invariants.after_step(books)
 
     def at_end(self, books: Books) -> Iterable[str]:
-        return books.comparison
+        compared = [broken("books_are_equal", one) for one in books.comparison]
+        return [*self._invariants.at_end(books), *compared]

@@ -8,7 +8,7 @@ from infrastructure.simulation.faults.actors import Actors, account
 from infrastructure.simulation.faults.disasters import Disasters
 from infrastructure.simulation.faults.healing import polled_since, unsettled
 from infrastructure.simulation.faults.operator import Operator
-from infrastructure.simulation.faults.oracle import BookComparison, NewOracle
+from infrastructure.simulation.faults.oracle import BooksJudged, NewOracle
 from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.view import WorldBooks
 from infrastructure.simulation.faults.world import FaultWorld, RunOver
@@ -33,7 +33,7 @@ class ScheduleResult(NamedTuple):
     """How often each state that matters was reached."""
 
 
-def run_schedule(schedule: Schedule, *, watch: NewOracle = BookComparison) -> ScheduleResult:
+def run_schedule(schedule: Schedule, *, watch: NewOracle = BooksJudged) -> ScheduleResult:
     """Run a schedule in virtual time. `watch` makes the oracle.
 
     The first violation ends the run.

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from infrastructure.simulation.faults.invariants.broken import invariant_of
-from infrastructure.simulation.faults.plan import Schedule
 from infrastructure.simulation.faults.run import ScheduleResult
+from infrastructure.simulation.faults.schedule import Schedule
 
 Run = Callable[[Schedule], ScheduleResult]
 MOST_RUNS = 400
