@@ -164,7 +164,8 @@ class Actors:
                 self._psp.books.settle_dispute(dispute, "challenged")
                 self._psp.commit()
             await asyncio.sleep(planned.ends_after)
-            status = "lost" if planned.lost else "won"
+            won = "cancelled" if planned.challenged and planned.seed % 2 else "won"
+            status = "lost" if planned.lost else won
             self._world.tell(f"the bank decides about {order.name}: {status}")
             self._psp.books.settle_dispute(dispute, status)
             self._psp.commit()

@@ -49,7 +49,7 @@ def required() -> list[str]:
 
 
 def _all_names() -> Iterator[str]:
-    yield from _faults()
+    yield from fault_names()
     yield from (f"fact {topic}" for topic in topics())
     yield from _arrows()
     yield from _outcomes()
@@ -68,7 +68,8 @@ def _topics(base: type[Fact]) -> Iterator[str]:
         yield from _topics(kind)
 
 
-def _faults() -> Iterator[str]:
+def fault_names() -> Iterator[str]:
+    """Yield each kind of fault with each place where it can strike."""
     for kind in IN_PROCESS:
         yield from (f"{kind} @ {step}" for step in (*DATABASE_STEPS, *PROVIDER_STEPS))
     for kind in OF_APPENDS:

@@ -12,7 +12,7 @@ from infrastructure.simulation.faults.actors import CURRENCY, Actors, account, u
 from infrastructure.simulation.faults.kinds import FaultKind
 from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.faults.storage import WatchedDatabase
-from infrastructure.simulation.faults.world import FaultWorld
+from infrastructure.simulation.faults.world import NOT_POLLED, FaultWorld
 from infrastructure.simulators.common.refusal import Refusal
 from infrastructure.simulators.stripe.accounts import change_account, drain, fund
 from infrastructure.simulators.stripe.balances import PLATFORM
@@ -132,6 +132,17 @@ class Disasters:
         fund(self._stripe.books, holder, CURRENCY.lower(), PLENTY)
         self._world.tell(f"{holder} has money again")
         self._stripe.commit()
+
+    def resend_what_no_poller_finds(self) -> None:
+        """Let the PSP deliver again, as a person can ask it to, the events that it has given up and
+        that no poller finds."""
+        webhooks, events = self._world.psp.world.webhooks, self._world.psp.world.books.events
+        given_up = [one["event"] for one in webhooks.log.outcomes if one["outcome"] == "given_up"]
+        for event in dict.fromkeys(given_up):
+            if events[event].type.startswith(NOT_POLLED):
+                self._world.tell(f"a person lets the PSP deliver {event} again")
+                webhooks.resend(events[event])
+        webhooks.wake()
 
     async def _account_restricted(self, fault: PlannedFault) -> None:
         holder = account(fault.seller or "")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from datetime import datetime
 
 from infrastructure.simulation.faults.actors import account
 from infrastructure.simulation.faults.world import FaultWorld
@@ -17,6 +18,15 @@ def unsettled(world: FaultWorld, named: Collection[str] = NAMED) -> Iterator[str
     if world.psp.world.webhooks.outstanding or world.stripe.world.webhooks.outstanding:
         yield "webhooks are under way"
     yield from _amounts(world)
+
+
+def polled_since(world: FaultWorld, instant: datetime) -> bool:
+    """Return whether a whole round of both pollers began after an instant."""
+    polls = world.fleet.database.polls.rows.values()
+    return all(
+        poll.checked_at is not None and poll.checked_at >= instant and poll.seen_until >= instant
+        for poll in polls
+    )
 
 
 def _work(world: FaultWorld, named: Collection[str]) -> Iterator[str]:

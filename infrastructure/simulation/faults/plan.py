@@ -4,16 +4,10 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from infrastructure.simulation.faults.coverage import topics
-from infrastructure.simulation.faults.kinds import (
-    DATABASE_STEPS,
-    INTENT,
-    OUTCOME,
-    PROVIDER_STEPS,
-    STEPS,
-    FaultKind,
-)
+from infrastructure.simulation.faults.coverage import UNREACHABLE, fault_names, topics
+from infrastructure.simulation.faults.kinds import STEPS, FaultKind
 from infrastructure.simulation.faults.network import CALLED
 from infrastructure.simulation.faults.operator import COMMANDS
 from infrastructure.simulation.faults.schedule import Element as Element
@@ -25,13 +19,27 @@ from infrastructure.simulation.faults.schedule import PlannedRefund as PlannedRe
 from infrastructure.simulation.faults.schedule import Schedule as Schedule
 
 K = FaultKind
+Changes = dict[str, Any]
 MINUTE, HOUR = 60.0, 3_600.0
 SELLERS = ("anna", "ben", "cleo")
 SPANS = (HOUR, 3 * HOUR, 10 * HOUR, 30 * HOUR)
 """Lengths of the chaos, in seconds."""
-WEIGHTS = {K.CRASH_BEFORE: 8, K.CRASH_AFTER: 8, K.FROZEN: 6, K.CRASH_IN_CALL: 3, K.RESTORED: 1,
-           K.OLD_RELEASE: 1}  # fmt: skip
-"""Weights of the kinds that have many steps or few variants; 2 for all others."""
+WEIGHTS = {".create": 4, ".reverse": 4, ".create_refund": 4, " intent": 4, " other facts": 4,
+           "once": 3, "webhook": 3}  # fmt: skip
+"""Weights of the strikes whose place ends so; 1 for all others."""
+
+
+def _weight(strike: str) -> int:
+    return next((weight for end, weight in WEIGHTS.items() if strike.endswith(end)), 1)
+
+
+STRIKES = [
+    strike
+    for strike in sorted(fault_names())
+    if strike not in UNREACHABLE
+    for _ in range(_weight(strike))
+]
+"""All kinds of faults, each with the places where it can strike, repeated by weight."""
 FORGOTTEN = 24 * HOUR
 """Time after which Stripe forgets a key."""
 
@@ -51,13 +59,16 @@ def drawn(seed: int) -> Schedule:
         for order in orders
         if chance.random() < 0.15
     )
-    swarm = chance.choices(list(K), [WEIGHTS.get(kind, 2) for kind in K], k=chance.randint(1, 8))
+    moments = [max(0.0, order.at + order.paid_after) for order in orders]
+    moments += [refund.at + refund.ends_after * (1 - refund.by_ledger) for refund in refunds]
+    moments += [dispute.at + dispute.ends_after for dispute in disputes]
+    swarm = chance.sample(STRIKES, chance.randint(1, 10))
     faults = tuple(
-        _fault(seed, f"fault{n}", chance.choice(swarm), span, orders)
-        for n in range(1, chance.randint(1, 16) + 1)
+        _fault(seed, f"fault{n}", chance.choice(swarm), span, orders, moments)
+        for n in range(1, chance.randint(1, 20) + 1)
     )
     commands = tuple(
-        _command(seed, f"command{n}", span, orders)
+        _command(seed, f"command{n}", orders, moments)
         for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
     )
     processes, live = chance.choice((1, 1, 2, 2, 3)), chance.random() < 0.3
@@ -89,6 +100,11 @@ class _Drawer:
     def early(self, span: float) -> float:
         """Return an instant in the span, near its beginning more often."""
         return round(span * self.chance.random() ** 2, 3)
+
+    def near(self, moments: Sequence[float]) -> float:
+        """Return an instant right before or after one of these moments, or the beginning."""
+        moment = self.chance.choice(moments) if self.chance.random() < 0.8 else 0.0
+        return round(max(0.0, moment + self.chance.choice((-1, 1)) * self.seconds(0.01, 60)), 3)
 
     def seconds(self, low: float, high: float) -> float:
         """Return a length, short ones as often as long ones."""
@@ -152,12 +168,14 @@ def _dispute(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedD
     )
 
 
-def _command(seed: int, name: str, span: float, orders: Sequence[PlannedOrder]) -> PlannedCommand:
+def _command(
+    seed: int, name: str, orders: Sequence[PlannedOrder], moments: Sequence[float]
+) -> PlannedCommand:
     draw = _Drawer(seed, name)
     order = draw.chance.choice(orders)
     return PlannedCommand(
         name=name,
-        at=draw.early(span),
+        at=draw.near(moments),
         seed=draw.seed,
         kind=draw.chance.choice((*sorted(COMMANDS), "look_up_first", "look_up_first")),
         order=order.name,
@@ -171,111 +189,82 @@ def _command(seed: int, name: str, span: float, orders: Sequence[PlannedOrder]) 
 
 
 def _fault(
-    seed: int, name: str, kind: FaultKind, span: float, orders: Sequence[PlannedOrder]
+    seed: int,
+    name: str,
+    strike: str,
+    span: float,
+    orders: Sequence[PlannedOrder],
+    moments: Sequence[float],
 ) -> PlannedFault:
+    """Draw a fault. `strike`: its kind and the place that it strikes, such as
+    `answer_lost @ stripe transfers.create`."""
     draw = _Drawer(seed, name)
     chance = draw.chance
     order = chance.choice(orders)
-    plain = PlannedFault(
+    kind, _, place = strike.partition(" @ ")
+    provider = place.partition(" ")[0]
+    longest = max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span))
+    fault = PlannedFault(
         name=name,
-        at=draw.early(span),
+        at=draw.near(moments),
         seed=draw.seed,
         kind=kind,
-        lasts=max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span)),
+        lasts=min(longest, LONGEST.get(FaultKind(kind), longest)),
         process=chance.randint(0, 2),
-        provider=chance.choice(("stripe", "stripe", "hyperswitch")),
+        provider=provider if provider in CALLED else "stripe",
+        step=None if place == "once" or place.endswith("webhook") else place,
         times=chance.choice((1, 1, 1, 2, 3, 8, 20)),
         share=chance.choice((1.0, 1.0, 1.0, 0.5, 0.2)),
         seconds=draw.seconds(1, 20 * MINUTE),
         order=order.name,
         seller=chance.choice(sorted(order.shares)),
     )
-    shape = SHAPES.get(kind)
-    return shape(plain, draw) if shape is not None else _of_requests(plain, draw)
+    shape = SHAPES.get(FaultKind(kind))
+    return fault if shape is None else replace(fault, **shape(fault, draw))
 
 
-def _changed(fault: PlannedFault, **changes: object) -> PlannedFault:
-    return replace(fault, **changes)  # type: ignore[arg-type]  # the names are those of its fields
+def _frozen(fault: PlannedFault, draw: _Drawer) -> Changes:
+    return {"seconds": draw.seconds(1, 2 * HOUR), "times": 1}
 
 
-def _at_any_step(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    step = draw.chance.choice((INTENT, OUTCOME, *PROVIDER_STEPS, *DATABASE_STEPS, None))
-    return _changed(fault, step=step, share=0.05 if step is None else 1.0)
-
-
-def _at_appends(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    return _changed(fault, step=draw.chance.choice((INTENT, OUTCOME, None)))
-
-
-def _of_requests(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    called = CALLED["stripe" if fault.kind in OF_STRIPE else fault.provider]
-    operation = draw.chance.choice((None, *called))
-    provider = "stripe" if fault.kind in OF_STRIPE else fault.provider
-    step = None if operation is None else f"{provider} {operation}"
-    return _changed(fault, provider=provider, step=step)
-
-
-OF_STRIPE = (K.KEY_IN_USE, K.STORED_500, K.STORED_500_EXECUTED, K.KEY_EXPIRED)
-
-
-def _frozen(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    return _changed(_at_any_step(fault, draw), seconds=draw.seconds(1, 2 * HOUR))
-
-
-def _expired(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
+def _expired(fault: PlannedFault, draw: _Drawer) -> Changes:
     down = FORGOTTEN + draw.chance.uniform(-2 * HOUR, 4 * HOUR)
-    return _changed(_of_requests(fault, draw), times=1, seconds=round(down, 3))
+    return {"times": 1, "seconds": round(down, 3)}
 
 
-def _jump(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    return _changed(fault, seconds=draw.chance.choice((-1, 1)) * draw.seconds(1, 24 * HOUR))
+def _jump(fault: PlannedFault, draw: _Drawer) -> Changes:
+    return {"seconds": draw.chance.choice((-1, 1)) * draw.seconds(1, 24 * HOUR)}
 
 
-def _old_release(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
+def _old_release(fault: PlannedFault, draw: _Drawer) -> Changes:
     topic = draw.chance.choice(topics())
-    return _changed(fault, details={"topic": topic}, seconds=draw.seconds(1, MINUTE))
+    return {"details": {"topic": topic}, "seconds": draw.seconds(1, MINUTE)}
 
 
-def _restore(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    down = draw.chance.choice((HOUR, 30 * HOUR))
-    return _changed(fault, seconds=down, lasts=draw.seconds(10, 12 * HOUR))
+def _restored(fault: PlannedFault, draw: _Drawer) -> Changes:
+    return {"seconds": draw.chance.choice((HOUR, 30 * HOUR))}
 
 
-def _balance(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
-    return _changed(fault, seller=draw.chance.choice((None, fault.seller, fault.seller)))
+def _balance(fault: PlannedFault, draw: _Drawer) -> Changes:
+    return {"seller": draw.chance.choice((None, fault.seller, fault.seller))}
 
 
-def _stale(fault: PlannedFault, draw: _Drawer) -> PlannedFault:
+def _stale(fault: PlannedFault, draw: _Drawer) -> Changes:
     """Draw a list that is late: Stripe's transfers by less than a time-out, its events by less than
     the overlap of two polls."""
-    lists = [one for one in CALLED[fault.provider] if one.endswith(".list")]
-    name = draw.chance.choice(lists)
-    longest = 20.0 if name in ("transfers.list", "reversals.list") else 9 * MINUTE
-    return _changed(
-        fault, step=f"{fault.provider} {name}", seconds=draw.seconds(1, longest), times=6
-    )
+    moves = fault.step in ("stripe transfers.list", "stripe reversals.list")
+    return {"seconds": draw.seconds(1, 20 if moves else 9 * MINUTE), "times": 6}
 
 
-SHAPES: dict[FaultKind, Callable[[PlannedFault, _Drawer], PlannedFault]] = {
-    K.CRASH_BEFORE: _at_any_step,
-    K.CRASH_AFTER: _at_any_step,
+LONGEST = {K.DATABASE_AWAY: 3 * MINUTE, K.RESTORED: 12 * HOUR}
+"""Longest duration, in seconds, of kinds that do not last for the whole span."""
+SHAPES: dict[FaultKind, Callable[[PlannedFault, _Drawer], Changes]] = {
     K.FROZEN: _frozen,
     K.CLOCK_JUMP: _jump,
     K.OLD_RELEASE: _old_release,
-    K.APPEND_REFUSED: _at_appends,
-    K.APPEND_IN_DOUBT: _at_appends,
-    K.DATABASE_AWAY: lambda fault, draw: _changed(fault, lasts=draw.seconds(1, 3 * MINUTE)),
-    K.RESTORED: _restore,
+    K.RESTORED: _restored,
     K.KEY_EXPIRED: _expired,
     K.STALE_LIST: _stale,
-    K.WEBHOOK_DROPPED: lambda fault, _: fault,
-    K.WEBHOOK_DOUBLED: lambda fault, _: fault,
-    K.WEBHOOK_DELAYED: lambda fault, _: fault,
-    K.WEBHOOK_FORGED: lambda fault, _: fault,
     K.BALANCE_EMPTY: _balance,
-    K.ACCOUNT_RESTRICTED: lambda fault, _: fault,
-    K.REVERSAL_PENDING: lambda fault, _: fault,
-    K.DASHBOARD_REVERSAL: lambda fault, _: fault,
-    K.DASHBOARD_TRANSFER: lambda fault, _: fault,
 }
-"""How each kind of fault is drawn; all others are faults of requests."""
+"""What is drawn differently for some kinds."""

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from infrastructure.simulation.faults.actors import Actors, account
 from infrastructure.simulation.faults.disasters import Disasters
-from infrastructure.simulation.faults.healing import unsettled
+from infrastructure.simulation.faults.healing import polled_since, unsettled
 from infrastructure.simulation.faults.operator import Operator
 from infrastructure.simulation.faults.oracle import BooksJudged, NewOracle
 from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.view import WorldBooks
 from infrastructure.simulation.faults.world import FaultWorld, RunOver
-from infrastructure.simulation.virtual_time import epoch_seconds, run
+from infrastructure.simulation.virtual_time import epoch_seconds, now, run
 from infrastructure.simulators.stripe.balances import PLATFORM
 
 HOUR = 3_600.0
@@ -120,6 +120,8 @@ class _Run:
                 self._disasters.fund(account(seller))
         self._disasters.fund(PLATFORM)
         self._disasters.decide_reversals(0, ("succeeded",))
+        self._disasters.resend_what_no_poller_finds()
+        self._healing_since = now()
         for hour in range(1, HEALED_WITHIN + 1):
             await asyncio.sleep(HOUR)
             self._move_time()
@@ -145,6 +147,8 @@ class _Run:
         """Return whether all is final; or whether nothing has happened for a day, and all that is
         left waits for something named."""
         world = self._world
+        if not polled_since(world, self._healing_since):
+            return False
         if next(unsettled(world, ()), None) is None:
             return True
         happened = len(world.facts), world.era

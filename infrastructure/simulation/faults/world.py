@@ -271,6 +271,7 @@ class FaultWorld(SimulatedWorld):
         self, provider: str, operation: str, kinds: tuple[str, ...]
     ) -> tuple[PlannedFault, random.Random] | None:
         """Strike a request to a provider."""
+        self.count(f"called {provider} {operation}")
         return self.strikes.strike(kinds, f"{provider} {operation}", provider=provider)
 
     def arm(self, provider: str, action: dict[str, Any], key: str) -> None:
