@@ -4,27 +4,29 @@ The names that have to be reached are read from the code: the facts, the life cy
 and the steps. So a new one cannot be forgotten.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import get_args
 
 from domain.fact import Fact
 from domain.lifecycle import ALLOWED_TRANSITIONS, OPERATOR_TRANSITIONS
-from domain.provider_call.outcome import Hindrance, ReversalOutcome
+from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Outcome, ReversalOutcome
+from domain.provider_call.psp_objects import RefundAtPsp
 from domain.refund.state import REFUND_TRANSITIONS
 from domain.seller_transfer.reversal import ReversalStatus
 from infrastructure.simulation.faults.kinds import DATABASE_STEPS, PROVIDER_STEPS, FaultKind
 from infrastructure.simulation.faults.network import CALLED, EVERYWHERE, OF_KEYS
+from infrastructure.simulation.faults.unreachable import UNREACHABLE
 from projections.orders import OrderStatus
 
 K = FaultKind
 NEW = "new"
 """Status before the first one."""
-CALLS = (
-    "TransferGateway.create",
-    "TransferGateway.reverse",
-    "PaymentGateway.create_refund",
-)
-"""Calls that move money."""
+CALLS: Mapping[str, tuple[type, ...]] = {
+    "TransferGateway.create": get_args(Outcome),
+    "TransferGateway.reverse": get_args(ReversalOutcome),
+    "PaymentGateway.create_refund": (RefundAtPsp, *get_args(Failure)),
+}
+"""Calls that move money, with the types of their answers."""
 IN_PROCESS = (K.CRASH_BEFORE, K.CRASH_AFTER, K.FROZEN)
 """Faults that strike a process at a step."""
 OF_APPENDS = (K.APPEND_REFUSED, K.APPEND_IN_DOUBT)
@@ -45,10 +47,11 @@ ONCE = (
 
 def required() -> list[str]:
     """Return the names of all states that a long run has to reach."""
-    return [name for name in _all_names() if name not in UNREACHABLE]
+    return [name for name in all_names() if name not in UNREACHABLE]
 
 
-def _all_names() -> Iterator[str]:
+def all_names() -> Iterator[str]:
+    """Yield the names of all states that matter."""
     yield from fault_names()
     yield from (f"fact {topic}" for topic in topics())
     yield from _arrows()
@@ -105,9 +108,9 @@ def _arrows() -> Iterator[str]:
 
 
 def _outcomes() -> Iterator[str]:
-    for step in CALLS:
-        for kind in get_args(ReversalOutcome):
-            if kind.__name__ == "NotExecuted":
+    for step, answers in CALLS.items():
+        for kind in answers:
+            if kind is NotExecuted:
                 yield from (f"outcome {step}: {kind.__name__} {why}" for why in Hindrance)
             else:
                 yield f"outcome {step}: {kind.__name__}"
@@ -118,7 +121,3 @@ def outcome_name(step: str, answer: object) -> str:
     why = getattr(answer, "why", None)
     shown = f" {why}" if isinstance(why, Hindrance) else ""
     return f"outcome {step}: {type(answer).__name__}{shown}"
-
-
-UNREACHABLE: dict[str, str] = {}
-"""States that no schedule reaches, each with the reason."""

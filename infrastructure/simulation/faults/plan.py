@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infrastructure.simulation.faults.coverage import UNREACHABLE, fault_names, topics
+from infrastructure.simulation.faults.coverage import fault_names, topics
 from infrastructure.simulation.faults.kinds import STEPS, FaultKind
 from infrastructure.simulation.faults.network import CALLED
 from infrastructure.simulation.faults.operator import COMMANDS
@@ -17,6 +17,7 @@ from infrastructure.simulation.faults.schedule import PlannedFault as PlannedFau
 from infrastructure.simulation.faults.schedule import PlannedOrder as PlannedOrder
 from infrastructure.simulation.faults.schedule import PlannedRefund as PlannedRefund
 from infrastructure.simulation.faults.schedule import Schedule as Schedule
+from infrastructure.simulation.faults.unreachable import UNREACHABLE
 
 K = FaultKind
 Changes = dict[str, Any]

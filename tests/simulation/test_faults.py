@@ -1,0 +1,122 @@
+"""Schedules with faults: no violation, the same story for the same seed, and every state that matters
+has a name."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from infrastructure.simulation.faults.batch import run_batch, run_seed
+from infrastructure.simulation.faults.books import Books
+from infrastructure.simulation.faults.coverage import all_names, required
+from infrastructure.simulation.faults.invariants.oracle import InvariantOracle
+from infrastructure.simulation.faults.kinds import FaultKind
+from infrastructure.simulation.faults.network import CALLED
+from infrastructure.simulation.faults.operator import COMMANDS
+from infrastructure.simulation.faults.plan import drawn
+from infrastructure.simulation.faults.run import run_schedule
+from infrastructure.simulation.faults.schedule import Schedule
+from infrastructure.simulation.faults.unreachable import UNREACHABLE
+
+SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "100"))
+FIRST = 1
+STORY = """
+from infrastructure.simulation.faults.batch import quiet, run_seed
+quiet()
+print("\\n".join(run_seed({seed}).story))
+"""
+
+
+class Suspicious:
+    """An oracle that takes every paid transfer for an error."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        """Make the oracle."""
+
+    def after_step(self, books: Books) -> list[str]:
+        return [f"{one.id} is paid" for one in books.transfers]
+
+    def at_end(self, books: Books) -> list[str]:
+        return []
+
+
+@pytest.mark.timeout(1_200)
+def test_schedules_of_ci_find_no_violation() -> None:
+    """FAULT_SCHEDULES=1000 runs more; `simulate-faults --seed N` replays one."""
+    result = run_batch(FIRST, SCHEDULES, processes=2, watch=InvariantOracle)
+    assert result.schedules == SCHEDULES
+    assert list(result.found) == []
+    called = {name.removeprefix("called ") for name in result.coverage if "called" in name}
+    known = {f"{provider} {name}" for provider, names in CALLED.items() for name in names}
+    assert called <= known, "add the operation to CALLED, so that faults strike it too"
+
+
+def test_same_seed_gives_the_same_story_in_every_process() -> None:
+    stories = {
+        subprocess.run(
+            [sys.executable, "-c", STORY.format(seed=4)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(stories) == 1
+    assert len(stories.pop().splitlines()) > 20
+
+
+def test_results_do_not_depend_on_the_number_of_processes() -> None:
+    assert run_batch(3, 3, processes=1) == run_batch(3, 3, processes=2)
+
+
+def test_violation_ends_the_run_and_is_in_the_story() -> None:
+    result = run_seed(1, Suspicious)
+    assert len(result.violations) == 1
+    assert any("VIOLATION" in line for line in result.story)
+    assert not any("HEALING" in line for line in result.story)
+
+
+def test_schedule_is_plain_data() -> None:
+    for seed in range(50):
+        schedule = drawn(seed)
+        assert Schedule.from_json(schedule.as_json()) == schedule
+        assert drawn(seed) == schedule
+
+
+def test_schedule_without_an_element_keeps_the_others_as_they_are() -> None:
+    schedule = drawn(7)
+    elements = list(schedule.elements())
+    assert len({element.name for element in elements}) == len(elements)
+    for removed in elements:
+        rest = list(schedule.without(removed.name).elements())
+        assert rest == [element for element in elements if element != removed]
+
+
+@pytest.mark.parametrize("group", ["refunds", "disputes", "faults"])
+def test_schedule_without_its_orders_still_runs(group: str) -> None:
+    schedule = next(one for one in map(drawn, range(100)) if getattr(one, group))
+    rest = schedule.without(*(order.name for order in schedule.orders))
+    assert list(run_schedule(rest).violations) == []
+
+
+def test_every_kind_of_fault_and_command_is_drawn() -> None:
+    schedules = [drawn(seed) for seed in range(1_500)]
+    kinds = {fault.kind for schedule in schedules for fault in schedule.faults}
+    commands = {command.kind for schedule in schedules for command in schedule.commands}
+    assert kinds == set(FaultKind)
+    assert commands == COMMANDS.keys()
+
+
+def test_every_kind_of_fault_has_states_to_be_reached() -> None:
+    names = required()
+    for kind in FaultKind:
+        assert any(name.startswith(f"{kind} @ ") for name in names), kind
+
+
+def test_unreachable_states_exist_and_have_a_reason() -> None:
+    names = set(all_names())
+    for name, reason in UNREACHABLE.items():
+        assert name in names, name
+        assert reason
+    assert len(names) == len(list(all_names()))
