@@ -136,6 +136,12 @@ def _asked(key: str, amount: int) -> Change:
     return lambda books: books.request(key, amount)
 
 
+def _second_key(books: HandMadeBooks) -> None:
+    key = f"transfer:{BEN}:e2"
+    books.add(BEN, "seller_transfer.call_started", key=key, body={"amount": 300})
+    books.request(key, 300, name=BEN)
+
+
 def _waiting(status: str, waits: str | None, due: float | None) -> Change:
     """Let a transfer of 5 wait; it is a compensation that is still to be paid."""
 
@@ -163,6 +169,7 @@ def _promise(kind: str, subject: str) -> Change:
         (_second_reversal, "one_reversal_per_cause"),
         (_asked(f"transfer:{BEN}:e1", 299), "one_body_per_key"),
         (_asked("transfer:never recorded:e1", 299), "intent_precedes_call"),
+        (_second_key, "no_new_key_after_success"),
         (_another_amount_reversed, "outcomes_have_evidence"),
         (lambda books: books.change("ben", amount_reversed=151), "reversed_never_exceeds_sent"),
         (_another_destination, "only_sellers_are_paid"),

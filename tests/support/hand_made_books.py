@@ -71,12 +71,12 @@ class HandMadeBooks:
         place = self.transfers.index(self.transfer(seller))
         self.transfers[place] = self.transfers[place]._replace(**fields)
 
-    def request(self, key: str, amount: int, path: str = "/v1/transfers") -> None:
-        """Let a request reach Stripe."""
-        number = len(self.requests) + 1
-        self.requests.append(
-            StripeRequest(number, NOW, path, key, {"amount": str(amount)}, 200, b"{}", True)
-        )
+    def request(self, key: str, amount: int, path: str = "/v1/transfers", name: str = "") -> None:
+        """Let a request reach Stripe, which makes the object with our id `name`."""
+        number, form = len(self.requests) + 1, {"amount": str(amount)}
+        if name:
+            form["metadata[transfer_id]"] = name
+        self.requests.append(StripeRequest(number, NOW, path, key, form, 200, b"{}", True))
 
 
 def judged(books: HandMadeBooks) -> set[str]:
@@ -126,7 +126,7 @@ def _pay(books: HandMadeBooks, seller: str) -> None:
     books.add(stream, "seller_transfer.created", order_id="o1", seller_id=seller, cause="sale",
               destination=f"acct_{seller}", amount=amount, currency="EUR")  # fmt: skip
     books.add(stream, "seller_transfer.call_started", key=key, body={"amount": amount})
-    books.request(key, amount)
+    books.request(key, amount, name=stream)
     named = {"transfer_id": stream, "order_id": "o1", "seller_id": seller}
     books.transfers.append(
         HeldTransfer(f"tr_{seller}", amount, 0, "eur", f"acct_{seller}", None, 0, named, [])

@@ -176,6 +176,8 @@ class RequestLog:
     def __init__(self) -> None:
         self._seen = 0
         self._bodies: dict[str, list[tuple[str, Json]]] = {}
+        self._made_under: dict[str, str] = {}
+        """The key under which Stripe has made each object of ours, by our id."""
 
     def broken(self, books: Glance, world: World) -> Iterator[str]:
         """Yield the invariants that the new requests break."""
@@ -201,6 +203,7 @@ class RequestLog:
                 "one_body_per_key",
                 f"request {request.number} is the first of another body under key {key}: {bodies}",
             )
+        yield from self._made_already(request, key)
         intents = [str(body["amount"]) for body in world.intents.get(key, ())]
         if amount not in intents:
             yield broken(
@@ -208,3 +211,18 @@ class RequestLog:
                 f"request {request.number} under key {key} is over {amount}, and its stored "
                 f"intents are over {intents}",
             )
+
+    def _made_already(self, request: StripeRequest, key: str) -> Iterator[str]:
+        """Check that no other key is used for an object that Stripe has made: a look-up would have
+        found it."""
+        form = request.form
+        name = form.get("metadata[reversal_id]") or form.get("metadata[transfer_id]", "")
+        known = self._made_under.get(name, key)
+        if name and known != key:
+            yield broken(
+                "no_new_key_after_success",
+                f"request {request.number} asks for {name} under key {key}, and Stripe has made it "
+                f"under {known}",
+            )
+        if 200 <= request.status < 300:
+            self._made_under.setdefault(name, key)
