@@ -15,15 +15,14 @@ from infrastructure.simulation.faults.kinds import FaultKind
 from infrastructure.simulation.faults.network import CALLED
 from infrastructure.simulation.faults.operator import COMMANDS
 from infrastructure.simulation.faults.plan import drawn
-from infrastructure.simulation.faults.run import run_schedule
+from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.unreachable import UNREACHABLE
 
 SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "100"))
 FIRST = 1
 STORY = """
-from infrastructure.simulation.faults.batch import quiet, run_seed
-quiet()
+from infrastructure.simulation.faults.batch import run_seed
 print("\\n".join(run_seed({seed}).story))
 """
 
@@ -97,7 +96,7 @@ def test_schedule_without_an_element_keeps_the_others_as_they_are() -> None:
 def test_schedule_without_its_orders_still_runs(group: str) -> None:
     schedule = next(one for one in map(drawn, range(100)) if getattr(one, group))
     rest = schedule.without(*(order.name for order in schedule.orders))
-    assert list(run_schedule(rest).violations) == []
+    assert list(judged(rest).violations) == []
 
 
 def test_every_kind_of_fault_and_command_is_drawn() -> None:
