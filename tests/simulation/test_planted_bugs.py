@@ -11,8 +11,8 @@ import os
 
 import pytest
 
-from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.invariants.broken import invariant_of
+from infrastructure.simulation.faults.run import judged
 from tests.support.planted_bugs import BUGS
 from tests.support.planted_search import recorded, schedule_of, search
 

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.invariants.broken import invariant_of
 from infrastructure.simulation.faults.plan import drawn
+from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.shrink import shrink
 from tests.support.planted_bugs import BUGS
