@@ -11,41 +11,35 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from infrastructure.simulation.faults.batch import (
-    BatchResult,
-    Found,
-    judged,
-    quiet,
-    run_batch,
-    run_seed,
-)
+from infrastructure.simulation.faults.batch import BatchResult, Found, run_batch, run_seed
 from infrastructure.simulation.faults.batch import Progress as OnProgress
 from infrastructure.simulation.faults.coverage import required
 from infrastructure.simulation.faults.plan import drawn
+from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.shrink import shrink as smallest
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson
-from scripts.exit_codes import FOUND
+from scripts.exit_codes import FOUND, fail
 
 app = new_app()
+MOST_PROCESSES = 64
 
 
 @command(app, "transfer-ledger simulate-faults --seed 1 --schedules 300", name="simulate-faults")
 def simulate_faults(
     seed: Annotated[int, typer.Option(help="Seed of the first schedule.")] = 1,
     schedules: Annotated[
-        int, typer.Option(min=1, help="Number of schedules, each with the next seed.")
+        int, typer.Option(help="Number of schedules, each with the next seed.")
     ] = 1,
     json: AsJson = False,
-    processes: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that share the schedules.")
-    ] = 1,
+    processes: Annotated[int, typer.Option(help="Processes that share the schedules.")] = 1,
     require_coverage: Annotated[
-        bool,
+        int,
         typer.Option(
-            "--require-coverage", help="Exit with 1 if a state that matters was never reached."
+            metavar="TIMES",
+            help="Exit with 1 if a state that matters was reached fewer times than this.",
         ),
-    ] = False,
+    ] = 0,
     shrink: Annotated[
         bool,
         typer.Option(
@@ -57,24 +51,36 @@ def simulate_faults(
     crashes, lost answers, broken webhooks and other faults, then a time without faults. A single
     schedule prints its story, the same text for the same seed. Exit code 1 if the books are ever
     wrong."""
+    _check(schedules, processes, require_coverage)
     if shrink:
+        if json or schedules > 1:
+            fail("--shrink takes one seed and prints text; leave out --json and --schedules.")
         return _shrink(seed)
     if schedules == 1 and not json and not require_coverage:
         return _tell_story(seed)
     began = time.monotonic()
     with _progress(schedules) as on_progress:
         result = run_batch(seed, schedules, processes=processes, progress=on_progress)
-    missing = [name for name in required() if not result.coverage[name]]
     per_second = schedules / max(time.monotonic() - began, 1e-9)
-    shown = _as_json(result, per_second, missing) if json else _as_text(result, missing)
+    rare = result.rare(max(1, require_coverage))
+    shown = _as_json(result, per_second, rare) if json else _as_text(result, rare)
     sys.stdout.write(shown + "\n")
     if not json:
         sys.stderr.write(f"{per_second:.1f} schedules per second\n")
-    return FOUND if result.found or (require_coverage and missing) else 0
+    return 0 if result.passed(require_coverage) else FOUND
+
+
+def _check(schedules: int, processes: int, require_coverage: int) -> None:
+    """Exit with 2 for numbers that make no sense."""
+    if schedules < 1:
+        fail(f"--schedules is {schedules}; expected 1 or more.")
+    if not 1 <= processes <= MOST_PROCESSES:
+        fail(f"--processes is {processes}; expected 1 to {MOST_PROCESSES}.")
+    if require_coverage < 0:
+        fail(f"--require-coverage is {require_coverage}; expected 0 or more times.")
 
 
 def _tell_story(seed: int) -> int:
-    quiet()
     result = run_seed(seed)
     lines = [*result.story, *(f"violation: {one}" for one in result.violations)]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -83,7 +89,6 @@ def _tell_story(seed: int) -> int:
 
 def _shrink(seed: int) -> int:
     """Print the elements of the smallest schedule found, and its story."""
-    quiet()
     try:
         shrunk = smallest(drawn(seed), judged)
     except ValueError as sound:
@@ -96,24 +101,24 @@ def _shrink(seed: int) -> int:
     return FOUND
 
 
-def _as_json(result: BatchResult, per_second: float, missing: list[str]) -> str:
+def _as_json(result: BatchResult, per_second: float, rare: dict[str, int]) -> str:
     shown: dict[str, Any] = {
         "schedules": result.schedules,
         "violations": [one._asdict() | {"replay": _replay(one)} for one in result.found],
         "schedules_per_s": round(per_second, 2),
-        "coverage": dict(sorted(result.coverage.items())),
-        "never_reached": missing,
+        "coverage": dict(sorted({**dict.fromkeys(required(), 0), **result.coverage}.items())),
+        "rare": rare,
     }
     return orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode()
 
 
-def _as_text(result: BatchResult, missing: list[str]) -> str:
-    names = required()
+def _as_text(result: BatchResult, rare: dict[str, int]) -> str:
+    reachable, never = len(required()), len(result.rare())
     lines = [
         f"{result.schedules} schedules, {len(result.found)} with violations",
-        f"{len(names) - len(missing)} of {len(names)} states reached",
+        f"{reachable - never} of {reachable} states reached",
     ]
-    lines += [f"  never reached: {name}" for name in missing]
+    lines += [f"  {count} times: {name}" for name, count in rare.items()]
     for one in result.found:
         lines += [f"seed {one.seed}: {violation}" for violation in one.violations]
         lines.append(f"  replay: {_replay(one)}")

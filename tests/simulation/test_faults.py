@@ -4,52 +4,62 @@ has a name."""
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
-from infrastructure.simulation.faults.batch import run_batch, run_seed
+from infrastructure.simulation.faults.batch import BatchResult, run_batch, run_seed
 from infrastructure.simulation.faults.books import Books
 from infrastructure.simulation.faults.coverage import all_names, required
-from infrastructure.simulation.faults.invariants.oracle import InvariantOracle
 from infrastructure.simulation.faults.kinds import FaultKind
 from infrastructure.simulation.faults.network import CALLED
 from infrastructure.simulation.faults.operator import COMMANDS
 from infrastructure.simulation.faults.plan import drawn
-from infrastructure.simulation.faults.run import run_schedule
+from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.unreachable import UNREACHABLE
+from infrastructure.simulation.in_memory.inbox import MemoryInbox
 
-SCHEDULES = int(os.environ.get("FAULT_SCHEDULES", "100"))
-FIRST = 1
+SEEDS = int(os.environ.get("FAULT_SCHEDULES", "320"))
+"""Number of schedules, from seed 1 on."""
+SLICES = 8
+"""Tests that share the schedules, so that the workers of pytest can share them."""
 STORY = """
-from infrastructure.simulation.faults.batch import quiet, run_seed
-quiet()
+from infrastructure.simulation.faults.batch import run_seed
 print("\\n".join(run_seed({seed}).story))
 """
 
 
-class Suspicious:
-    """An oracle that takes every paid transfer for an error."""
+class Unsuspicious:
+    """An oracle to which all is right."""
 
     def __init__(self, schedule: Schedule) -> None:
         """Make the oracle."""
 
     def after_step(self, books: Books) -> list[str]:
-        return [f"{one.id} is paid" for one in books.transfers]
+        return []
 
     def at_end(self, books: Books) -> list[str]:
         return []
 
 
+class Suspicious(Unsuspicious):
+    """An oracle that takes every paid transfer for an error."""
+
+    def after_step(self, books: Books) -> list[str]:
+        return [f"{one.id} is paid" for one in books.transfers]
+
+
 @pytest.mark.timeout(1_200)
-def test_schedules_of_ci_find_no_violation() -> None:
-    """FAULT_SCHEDULES=1000 runs more; `simulate-faults --seed N` replays one."""
-    result = run_batch(FIRST, SCHEDULES, processes=2, watch=InvariantOracle)
-    assert result.schedules == SCHEDULES
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, -(-SEEDS // SLICES)))
+def test_schedules_of_ci_find_no_violation(first: int) -> None:
+    """`simulate-faults --seed N` replays one; `FAULT_SCHEDULES=1000` runs more."""
+    result = run_batch(first, -(-SEEDS // SLICES))
     assert list(result.found) == []
     called = {name.removeprefix("called ") for name in result.coverage if "called" in name}
     known = {f"{provider} {name}" for provider, names in CALLED.items() for name in names}
     assert called <= known, "add the operation to CALLED, so that faults strike it too"
+    assert not UNREACHABLE.keys() & result.coverage, "no longer unreachable"
 
 
 def test_same_seed_gives_the_same_story_in_every_process() -> None:
@@ -97,7 +107,42 @@ def test_schedule_without_an_element_keeps_the_others_as_they_are() -> None:
 def test_schedule_without_its_orders_still_runs(group: str) -> None:
     schedule = next(one for one in map(drawn, range(100)) if getattr(one, group))
     rest = schedule.without(*(order.name for order in schedule.orders))
-    assert list(run_schedule(rest).violations) == []
+    assert list(judged(rest).violations) == []
+
+
+def test_error_that_a_loop_has_caught_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: MemoryInbox, *arguments: object) -> None:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(MemoryInbox, "claim", broken)
+    (violation,) = run_seed(1).violations
+    assert violation.startswith("no_error_of_the_program: KeyError: 'planted' at ")
+
+
+@pytest.mark.parametrize("method", ["after_step", "at_end"])
+def test_error_of_the_simulation_is_a_violation_with_a_story(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Unsuspicious, books: Books) -> list[str]:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(Unsuspicious, method, fail)
+    result = judged(drawn(1), Unsuspicious)
+    (violation,) = result.violations
+    assert violation.startswith("no_error_of_the_program: ValueError: planted at ")
+    assert result.story
+
+
+def test_state_that_is_never_reached_fails_the_run() -> None:
+    """The documented nightly run has `--require-coverage 1`."""
+    all_but_one, missing = required()[1:], required()[0]
+    result = BatchResult(1, [], Counter(dict.fromkeys(all_but_one, 100)))
+    assert result.passed()
+    assert not result.passed(1)
+    assert result.rare(100) == {missing: 0}
+    reached = BatchResult(1, [], Counter(dict.fromkeys(required(), 100)))
+    assert reached.passed(100)
+    assert not reached.passed(101)
 
 
 def test_every_kind_of_fault_and_command_is_drawn() -> None:

@@ -11,8 +11,8 @@ import os
 
 import pytest
 
-from infrastructure.simulation.faults.batch import judged, quiet
 from infrastructure.simulation.faults.invariants.broken import invariant_of
+from infrastructure.simulation.faults.run import judged
 from tests.support.planted_bugs import BUGS
 from tests.support.planted_search import recorded, schedule_of, search
 
@@ -31,7 +31,6 @@ def test_planted_bugs_are_recorded() -> None:
 @pytest.mark.parametrize("bug", RECORDED)
 def test_planted_bug_with_its_shrunk_schedule_is_found(bug: str) -> None:
     """A few elements are enough, and without the bug they break nothing."""
-    quiet()
     schedule = schedule_of(RECORDED[bug])
     assert len(list(schedule.elements())) <= AT_MOST
     with BUGS[bug]():
@@ -44,5 +43,4 @@ def test_planted_bug_with_its_shrunk_schedule_is_found(bug: str) -> None:
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("bug", RECORDED)
 def test_planted_bug_is_found_within_the_searched_schedules(bug: str) -> None:
-    quiet()
     assert search(bug, 1, SEARCHED) is not None

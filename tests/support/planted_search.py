@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infrastructure.simulation.faults.batch import judged, quiet
 from infrastructure.simulation.faults.invariants.broken import invariant_of
 from infrastructure.simulation.faults.plan import drawn
+from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.shrink import shrink
 from tests.support.planted_bugs import BUGS
@@ -71,7 +71,6 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--schedules", type=int, default=200)
     given = parser.parse_args()
-    quiet()
     for bug in given.bugs or BUGS:
         found = search(bug, given.first, given.schedules)
         if found is None:

@@ -1,18 +1,15 @@
 """Many schedules, in one process or more. The results do not depend on the number of processes."""
 
-import logging
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
-import structlog
-
+from infrastructure.simulation.faults.coverage import required
 from infrastructure.simulation.faults.oracle import BooksJudged, NewOracle
 from infrastructure.simulation.faults.plan import drawn
-from infrastructure.simulation.faults.run import ScheduleResult, run_schedule
-from infrastructure.simulation.faults.schedule import Schedule
+from infrastructure.simulation.faults.run import ScheduleResult, judged
 
 CHUNK = 8
 """Schedules that a process takes at a time."""
@@ -33,6 +30,17 @@ class BatchResult(NamedTuple):
     schedules: int
     found: Sequence[Found]
     coverage: Counter[str]
+    """How often each state that matters was reached."""
+
+    def rare(self, times: int = 1) -> dict[str, int]:
+        """Return the reachable states that were reached fewer than `times` times, rarest first."""
+        counts = {name: self.coverage[name] for name in required() if self.coverage[name] < times}
+        return dict(sorted(counts.items(), key=lambda one: one[1]))
+
+    def passed(self, times: int = 0) -> bool:
+        """Return whether nothing was violated, and each reachable state was reached at least
+        `times` times."""
+        return not self.found and not self.rare(times)
 
 
 class _Part(NamedTuple):
@@ -41,22 +49,9 @@ class _Part(NamedTuple):
     coverage: dict[str, int]
 
 
-def quiet() -> None:
-    """Write no log lines: a story tells all that happens."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
 def run_seed(seed: int, watch: NewOracle = BooksJudged) -> ScheduleResult:
-    """Run the schedule of a seed. An error of the program is a violation too."""
+    """Run the schedule of a seed."""
     return judged(drawn(seed), watch)
-
-
-def judged(schedule: Schedule, watch: NewOracle = BooksJudged) -> ScheduleResult:
-    """Run a schedule. An error of the program is a violation too."""
-    try:
-        return run_schedule(schedule, watch=watch)
-    except Exception as error:
-        return ScheduleResult([f"the run failed: {type(error).__name__}: {error}"], [], {})
 
 
 def run_batch(
@@ -80,12 +75,11 @@ def run_batch(
 
 def _parts(seeds: Sequence[int], processes: int, watch: NewOracle) -> Iterator[_Part]:
     if processes == 1:
-        quiet()
         yield from (_part(seed, watch) for seed in seeds)
         return
     chunks = [seeds[index : index + CHUNK] for index in range(0, len(seeds), CHUNK)]
     start = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, start, initializer=quiet) as pool:
+    with ProcessPoolExecutor(processes, start) as pool:
         for parts in pool.map(_chunk, chunks, [watch] * len(chunks)):
             yield from parts
 

@@ -57,6 +57,7 @@ CALLED: Mapping[str, tuple[str, ...]] = {
         "charges.retrieve",
         "events.list",
         "balance.retrieve",
+        "account.retrieve",
     ),
     "hyperswitch": (
         "refunds.create",

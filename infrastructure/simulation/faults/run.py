@@ -5,6 +5,11 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from infrastructure.simulation.faults.actors import Actors, account
+from infrastructure.simulation.faults.caught_errors import (
+    CaughtErrors,
+    errors_watched,
+    unexpected,
+)
 from infrastructure.simulation.faults.disasters import Disasters
 from infrastructure.simulation.faults.healing import polled_since, unsettled
 from infrastructure.simulation.faults.operator import Operator
@@ -33,24 +38,30 @@ class ScheduleResult(NamedTuple):
     """How often each state that matters was reached."""
 
 
-def run_schedule(schedule: Schedule, *, watch: NewOracle = BooksJudged) -> ScheduleResult:
+def judged(schedule: Schedule, watch: NewOracle = BooksJudged) -> ScheduleResult:
     """Run a schedule in virtual time. `watch` makes the oracle.
 
-    The first violation ends the run.
+    The first violation ends the run. An error of the program or of the simulation is one too.
     """
-    return run(_Run(schedule, watch).lived())
+    with errors_watched() as caught:
+        life = _Run(schedule, watch, caught)
+        try:
+            run(life.lived())
+        except Exception as error:
+            return life.result(unexpected(error))
+    return life.result()
 
 
 class _Run:
-    def __init__(self, schedule: Schedule, watch: NewOracle) -> None:
-        self._schedule, self._oracle = schedule, watch(schedule)
+    def __init__(self, schedule: Schedule, watch: NewOracle, caught: CaughtErrors) -> None:
+        self._schedule, self._oracle, self._caught = schedule, watch(schedule), caught
         self._violations: dict[str, None] = {}
+        self._over = asyncio.Event()
         self._happened = (0.0, (0, 0))
         """Instant of the last change, and the number of facts and of restores then."""
 
-    async def lived(self) -> ScheduleResult:
+    async def lived(self) -> None:
         """Live through the schedule."""
-        self._over = asyncio.Event()
         world = self._world = FaultWorld(self._schedule, self._after_step)
         self._books = WorldBooks(world)
         for process in world.processes:
@@ -58,11 +69,16 @@ class _Run:
         living = asyncio.create_task(self._live())
         over = asyncio.create_task(self._over.wait())
         await asyncio.wait((living, over), return_when=asyncio.FIRST_COMPLETED)
+        self._found(self._caught.take())
         world.over = True
         await self._end(living, over)
-        if not living.cancelled() and living.exception() is not None:
-            raise living.exception()  # type: ignore[misc]  # it is not None
-        return ScheduleResult(list(self._violations), world.story, dict(world.coverage))
+        if not living.cancelled() and (error := living.exception()) is not None:
+            raise error
+
+    def result(self, *failures: str) -> ScheduleResult:
+        """Return the result. `failures`: violations outside the loop."""
+        violations = [*self._violations, *failures]
+        return ScheduleResult(violations, self._world.story, dict(self._world.coverage))
 
     async def _end(self, *tasks: asyncio.Task[object]) -> None:
         for process in self._world.processes:
@@ -76,8 +92,13 @@ class _Run:
         await asyncio.gather(*rest, return_exceptions=True)
 
     def _after_step(self) -> None:
-        if not self._over.is_set():
+        if self._over.is_set():
+            return
+        try:
             self._found(self._oracle.after_step(self._books))
+        except Exception as error:  # of the oracle: the ledger must not take it for its own
+            self._found([unexpected(error)])
+        self._found(self._caught.take())
 
     def _found(self, violations: Iterable[str]) -> None:
         for violation in violations:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import orjson
+import structlog
 
 from application.commands import Commands
 from domain.errors import Conflict, Unavailable
@@ -34,6 +35,8 @@ from infrastructure.simulation.virtual_time import epoch_seconds, now
 from infrastructure.simulation.world import MANNERS, MARKET_RETRY, SECRET, Gateways, SimulatedWorld
 from infrastructure.simulators.common.forms import read_pairs
 from infrastructure.simulators.stripe.manners import KIND
+
+log = structlog.get_logger()
 
 K = FaultKind
 T = TypeVar("T")
@@ -240,7 +243,7 @@ class FaultWorld(SimulatedWorld):
 
     def chore(self, chore: Any) -> None:
         """Do something aside, in no process."""
-        task = asyncio.get_running_loop().create_task(chore, context=Context())
+        task = asyncio.get_running_loop().create_task(_logged(chore), context=Context())
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
@@ -338,6 +341,13 @@ class FaultWorld(SimulatedWorld):
                 pass
             await asyncio.sleep(MARKET_RETRY)
         raise RunOver
+
+
+async def _logged(chore: Awaitable[None]) -> None:
+    try:
+        await chore
+    except Exception:
+        log.exception("a chore failed")  # so that it is a violation, see caught_errors.py
 
 
 def _forged(header: str) -> str:
