@@ -272,6 +272,23 @@ def test_call_before_its_intent_is_found_at_the_step() -> None:
     assert [invariant_of(one) for one in found] == ["intent_precedes_call"]
 
 
+@pytest.mark.parametrize(
+    ("status", "found"), [("failed", set()), ("pending", {"no_new_key_after_success"})]
+)
+def test_second_key_of_a_reversal_is_allowed_once_it_has_failed(
+    status: str, found: set[str]
+) -> None:
+    """A reversal can be pending at Stripe first, and fail days later."""
+    books = settled_books()
+    name = "reversal of ben for re_1"
+    (made,) = books.transfer("ben").reversals
+    books.change("ben", reversals=[made, made._replace(id="trr_first", status=status)])
+    key = f"reversal:{name}:e2"
+    books.add(BEN, "seller_transfer.call_started", key=key, body={"amount": 150})
+    books.request(key, 150, "/v1/transfers/tr_ben/reversals", name)
+    assert judged(books) - {"one_reversal_per_cause"} == found
+
+
 def test_fact_that_vanishes_or_changes_is_found() -> None:
     books = settled_books()
     oracle = InvariantOracle()
