@@ -139,6 +139,13 @@ def _asked(key: str, amount: int) -> Change:
     return lambda books: books.request(key, amount)
 
 
+def _refused_key(books: HandMadeBooks) -> None:
+    """The reversal of anna's transfer is asked for under a key that is refused."""
+    books.requests[2] = refused = books.requests[2]._replace(status=400)
+    books.add(ANNA, "seller_transfer.attempt_deferred", why="awaiting_funds")
+    books.add(ANNA, "seller_transfer.call_started", key=refused.key, body={"amount": 1})
+
+
 def _second_key(books: HandMadeBooks) -> None:
     key = f"transfer:{BEN}:e2"
     books.add(BEN, "seller_transfer.call_started", key=key, body={"amount": 300})
@@ -186,6 +193,7 @@ DIFFERENCES: list[tuple[Change, str]] = [
     (_asked(f"transfer:{BEN}:e1", 299), "one_body_per_key"),
     (_asked("transfer:never recorded:e1", 299), "intent_precedes_call"),
     (_second_key, "no_new_key_after_success"),
+    (_refused_key, "no_key_after_a_refusal"),
     (_another_amount_reversed, "outcomes_have_evidence"),
     (lambda books: books.change("ben", amount_reversed=151), "reversed_never_exceeds_sent"),
     (_another_destination, "only_sellers_are_paid"),
