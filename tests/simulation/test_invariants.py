@@ -139,6 +139,13 @@ def _asked(key: str, amount: int) -> Change:
     return lambda books: books.request(key, amount)
 
 
+def _refused_key(books: HandMadeBooks) -> None:
+    """The reversal of anna's transfer is asked for under a key that is refused."""
+    books.requests[2] = refused = books.requests[2]._replace(status=400)
+    books.add(ANNA, "seller_transfer.attempt_deferred", why="awaiting_funds")
+    books.add(ANNA, "seller_transfer.call_started", key=refused.key, body={"amount": 1})
+
+
 def _second_key(books: HandMadeBooks) -> None:
     key = f"transfer:{BEN}:e2"
     books.add(BEN, "seller_transfer.call_started", key=key, body={"amount": 300})
@@ -186,6 +193,7 @@ DIFFERENCES: list[tuple[Change, str]] = [
     (_asked(f"transfer:{BEN}:e1", 299), "one_body_per_key"),
     (_asked("transfer:never recorded:e1", 299), "intent_precedes_call"),
     (_second_key, "no_new_key_after_success"),
+    (_refused_key, "no_key_after_a_refusal"),
     (_another_amount_reversed, "outcomes_have_evidence"),
     (lambda books: books.change("ben", amount_reversed=151), "reversed_never_exceeds_sent"),
     (_another_destination, "only_sellers_are_paid"),
@@ -270,6 +278,23 @@ def test_call_before_its_intent_is_found_at_the_step() -> None:
     found = list(oracle.after_step(books))
     books.add(BEN, "seller_transfer.call_started", key="transfer:late:e1", body={"amount": 5})
     assert [invariant_of(one) for one in found] == ["intent_precedes_call"]
+
+
+@pytest.mark.parametrize(
+    ("status", "found"), [("failed", set()), ("pending", {"no_new_key_after_success"})]
+)
+def test_second_key_of_a_reversal_is_allowed_once_it_has_failed(
+    status: str, found: set[str]
+) -> None:
+    """A reversal can be pending at Stripe first, and fail days later."""
+    books = settled_books()
+    name = "reversal of ben for re_1"
+    (made,) = books.transfer("ben").reversals
+    books.change("ben", reversals=[made, made._replace(id="trr_first", status=status)])
+    key = f"reversal:{name}:e2"
+    books.add(BEN, "seller_transfer.call_started", key=key, body={"amount": 150})
+    books.request(key, 150, "/v1/transfers/tr_ben/reversals", name)
+    assert judged(books) - {"one_reversal_per_cause"} == found
 
 
 def test_fact_that_vanishes_or_changes_is_found() -> None:

@@ -75,7 +75,7 @@ class HandMadeBooks:
         """Let a request reach Stripe, which makes the object with our id `name`."""
         number, form = len(self.requests) + 1, {"amount": str(amount)}
         if name:
-            form["metadata[transfer_id]"] = name
+            form[f"metadata[{'reversal' if 'reversals' in path else 'transfer'}_id]"] = name
         self.requests.append(StripeRequest(number, NOW, path, key, form, 200, b"{}", True))
 
 
@@ -148,7 +148,7 @@ def reverse(books: HandMadeBooks, seller: str, amount: int, cause: str = "re_1")
     books.add(stream, "seller_transfer.reversal_requested", reversal_id=name, refund_id=cause,
               amount=amount, reason="refund")  # fmt: skip
     books.add(stream, "seller_transfer.call_started", key=key, body={"amount": amount})
-    books.request(key, amount, f"/v1/transfers/{held.id}/reversals")
+    books.request(key, amount, f"/v1/transfers/{held.id}/reversals", name)
     made = HeldReversal(f"trr_{seller}_{cause}", held.id, amount, None, 0,
                         {"reversal_id": name, "refund_id": cause})  # fmt: skip
     books.change(seller, amount_reversed=total, reversals=[*held.reversals, made])

@@ -8,6 +8,7 @@ from infrastructure.simulation.faults.invariants.broken import broken
 from infrastructure.simulation.faults.invariants.evidence import without_evidence
 from infrastructure.simulation.faults.invariants.glance import Glance
 from infrastructure.simulation.faults.invariants.promises import Promises
+from infrastructure.simulation.faults.invariants.refusals import Refusals
 from infrastructure.simulation.faults.invariants.rows import broken_order_rows, broken_rows
 from infrastructure.simulation.faults.invariants.settlement import unsettled
 from infrastructure.simulation.faults.invariants.stripe import RequestLog, broken_at_stripe
@@ -21,7 +22,7 @@ class InvariantOracle:
     def __init__(self, schedule: object = None) -> None:
         """Make the oracle of a new run; it needs nothing of the schedule."""
         self._told, self._world = Told(), World()
-        self._requests, self._promises = RequestLog(), Promises()
+        self._requests, self._promises, self._refusals = RequestLog(), Promises(), Refusals()
         self._era, self._facts = 0, list[StoredFactView]()
 
     def after_step(self, books: Books) -> Iterable[str]:
@@ -35,6 +36,7 @@ class InvariantOracle:
     def _safety(self, books: Glance) -> Iterator[str]:
         if books.era != self._era:
             self._era, self._told, self._facts = books.era, Told(), []
+            self._refusals = Refusals()
         new = books.facts(len(self._facts))
         wrong = list(self._positions(new))
         for one in new:
@@ -44,6 +46,7 @@ class InvariantOracle:
         yield from wrong
         for one in new:
             yield from without_evidence(one, books, self._told, self._world)
+            yield from self._refusals.take(one, books)
         if new:
             yield from broken_rows(books, self._told)
         yield from self._requests.broken(books, self._world)

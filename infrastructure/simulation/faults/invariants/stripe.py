@@ -183,10 +183,10 @@ class RequestLog:
         """Yield the invariants that the new requests break."""
         for request in books.requests[self._seen :]:
             if "/transfers" in request.path:
-                yield from self._one(request, world, books.era)
+                yield from self._one(request, world, books)
         self._seen = len(books.requests)
 
-    def _one(self, request: StripeRequest, world: World, restores: int) -> Iterator[str]:
+    def _one(self, request: StripeRequest, world: World, books: Glance) -> Iterator[str]:
         key, amount = request.key or "", request.form.get("amount")
         if not key:
             yield broken(
@@ -198,12 +198,12 @@ class RequestLog:
         if (request.path, request.form) not in bodies:
             bodies.append((request.path, request.form))
         # a restored ledger may use a first key again, which Stripe then recognises
-        if len(bodies) > 1 + restores:
+        if len(bodies) > 1 + books.era:
             yield broken(
                 "one_body_per_key",
                 f"request {request.number} is the first of another body under key {key}: {bodies}",
             )
-        yield from self._made_already(request, key)
+        yield from self._made_already(request, key, books)
         intents = [str(body["amount"]) for body in world.intents.get(key, ())]
         if amount not in intents:
             yield broken(
@@ -212,17 +212,29 @@ class RequestLog:
                 f"intents are over {intents}",
             )
 
-    def _made_already(self, request: StripeRequest, key: str) -> Iterator[str]:
+    def _made_already(self, request: StripeRequest, key: str, books: Glance) -> Iterator[str]:
         """Check that no other key is used for an object that Stripe has made: a look-up would have
-        found it."""
+        found it. A reversal that was pending and has failed since is asked for anew."""
         form = request.form
         name = form.get("metadata[reversal_id]") or form.get("metadata[transfer_id]", "")
         known = self._made_under.get(name, key)
         if name and known != key:
-            yield broken(
-                "no_new_key_after_success",
-                f"request {request.number} asks for {name} under key {key}, and Stripe has made it "
-                f"under {known}",
-            )
+            if _has_failed(name, books):
+                del self._made_under[name]
+            else:
+                yield broken(
+                    "no_new_key_after_success",
+                    f"request {request.number} asks for {name} under key {key}, and Stripe has "
+                    f"made it under {known}",
+                )
         if 200 <= request.status < 300:
             self._made_under.setdefault(name, key)
+
+
+def _has_failed(reversal_id: str, books: Glance) -> bool:
+    """Return whether a reversal of ours has failed at Stripe."""
+    return any(
+        reversal.metadata.get("reversal_id") == reversal_id and reversal.status in OVER
+        for transfer in books.transfers
+        for reversal in transfer.reversals
+    )
