@@ -83,7 +83,7 @@ def _arranged(name: str, scene: Scene) -> Element:
         at=draw.near(scene.moments),
         seed=draw.seed,
         kind=kind,
-        lasts=draw.seconds(20 * MINUTE, 3 * HOUR),
+        lasts=draw.seconds(MINUTE, HOUR),
         process=0,
         provider=provider,
         step=step,
