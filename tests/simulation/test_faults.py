@@ -2,8 +2,6 @@
 has a name."""
 
 import os
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -24,10 +22,6 @@ SEEDS = int(os.environ.get("FAULT_SCHEDULES", "320"))
 """Number of schedules, from seed 1 on."""
 SLICES = 8
 """Tests that share the schedules, so that the workers of pytest can share them."""
-STORY = """
-from infrastructure.simulation.faults.batch import run_seed
-print("\\n".join(run_seed({seed}).story))
-"""
 
 
 class Unsuspicious:
@@ -60,20 +54,6 @@ def test_schedules_of_ci_find_no_violation(first: int) -> None:
     known = {f"{provider} {name}" for provider, names in CALLED.items() for name in names}
     assert called <= known, "add the operation to CALLED, so that faults strike it too"
     assert not UNREACHABLE.keys() & result.coverage, "no longer unreachable"
-
-
-def test_same_seed_gives_the_same_story_in_every_process() -> None:
-    stories = {
-        subprocess.run(
-            [sys.executable, "-c", STORY.format(seed=4)],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    }
-    assert len(stories) == 1
-    assert len(stories.pop().splitlines()) > 20
 
 
 def test_results_do_not_depend_on_the_number_of_processes() -> None:

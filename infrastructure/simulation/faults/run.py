@@ -146,6 +146,7 @@ class _Run:
         for hour in range(1, HEALED_WITHIN + 1):
             await asyncio.sleep(HOUR)
             self._move_time()
+            self._found(self._caught.take())
             if hour % OPERATOR_EVERY == 0:
                 await self._operate()
             if not self._paused() and self._is_settled():

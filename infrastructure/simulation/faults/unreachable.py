@@ -11,6 +11,8 @@ OUTSIDE = "only a person who settles money outside Stripe gets there"
 SAME_ACCOUNT = "sellers keep their accounts: the amounts at Stripe are compared by account"
 START = "only the start of a process or the inspection by a person calls it"
 INBOX = "only a person who repeats or discards a dead webhook gets there"
+CORRECTED = "neither the marketplace nor the PSP corrects a report here"
+RACES = "the orders are too small for a command that loses so many races"
 DEAD = "only a webhook that no release can handle gets there"
 PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
@@ -50,6 +52,7 @@ UNREACHABLE: Mapping[str, str] = {
         "dispute.reinstated_in_part",
         "dispute.restated",
         "order.dispute_reduced",
+        "order.dispute_revoked",
         "seller_transfer.reversal_reduced",
     ),
     **_facts(
@@ -82,6 +85,9 @@ UNREACHABLE: Mapping[str, str] = {
     **_facts(PAID_STAYS, "order.payment_doubted", "seller_transfer.held_back"),
     **_facts(INBOX, "webhook.noted", "webhook.discarded"),
     **_facts(PAYOUTS, "payout.sent", "payout.canceled", "payout.failed"),
+    **_facts(CORRECTED, "order.amount_received"),
+    **_each(CORRECTED, "refund failed -> succeeded"),
+    **_strikes(RACES, "WorkQueue.hold"),
     **_strikes(BY_PSP, "PaymentGateway.create_payment"),
     **_strikes(START, "TransferGateway.account"),
     **_strikes(INBOX, "Directory.webhook"),
