@@ -146,7 +146,8 @@ class ServingProcess(Process):
         directory = self.connection.to(MemoryDirectory(self.fleet.database))
         gateway = self.connection.to(self.gateways.stripe())
         psp = self.connection.to(self.gateways.psp())
-        self.commands = commands_on(ledger, directory, clock)
+        work = self.connection.to(MemoryWork(self.fleet.database))
+        self.commands = commands_on(ledger, directory, clock, work)
         watch = self._watch(ledger, gateway, clock)
         handler = WebhookHandler(
             hyperswitch=self._hyperswitch(directory, psp),

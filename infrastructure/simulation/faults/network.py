@@ -54,9 +54,7 @@ CALLED: Mapping[str, tuple[str, ...]] = {
         "transfers.retrieve",
         "reversals.list",
         "payment_intents.retrieve",
-        "charges.retrieve",
         "events.list",
-        "balance.retrieve",
         "account.retrieve",
     ),
     "hyperswitch": (

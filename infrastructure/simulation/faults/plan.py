@@ -1,12 +1,13 @@
 """Drawing of schedules: swarm testing, in which each schedule has a random subset of the faults."""
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from infrastructure.simulation.faults.circumstances import CIRCUMSTANCES, Scene, arranged
 from infrastructure.simulation.faults.coverage import fault_names, topics
+from infrastructure.simulation.faults.draw import Draw
 from infrastructure.simulation.faults.kinds import STEPS, FaultKind
 from infrastructure.simulation.faults.network import CALLED
 from infrastructure.simulation.faults.operator import COMMANDS
@@ -25,8 +26,8 @@ MINUTE, HOUR = 60.0, 3_600.0
 SELLERS = ("anna", "ben", "cleo")
 SPANS = (HOUR, 3 * HOUR, 10 * HOUR, 30 * HOUR)
 """Lengths of the chaos, in seconds."""
-WEIGHTS = {".create": 4, ".reverse": 4, ".create_refund": 4, " intent": 4, " other facts": 4,
-           "once": 3, "webhook": 3}  # fmt: skip
+WEIGHTS = {".create": 2, ".reverse": 2, ".create_refund": 2, " intent": 2, " other facts": 2,
+           "once": 2}  # fmt: skip
 """Weights of the strikes whose place ends so; 1 for all others."""
 
 
@@ -63,16 +64,18 @@ def drawn(seed: int) -> Schedule:
     moments = [max(0.0, order.at + order.paid_after) for order in orders]
     moments += [refund.at + refund.ends_after * (1 - refund.by_ledger) for refund in refunds]
     moments += [dispute.at + dispute.ends_after for dispute in disputes]
-    swarm = chance.sample(STRIKES, chance.randint(1, 10))
-    faults = tuple(
-        _fault(seed, f"fault{n}", chance.choice(swarm), span, orders, moments)
-        for n in range(1, chance.randint(1, 20) + 1)
-    )
-    commands = tuple(
-        _command(seed, f"command{n}", orders, moments)
-        for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
-    )
     processes, live = chance.choice((1, 1, 2, 2, 3)), chance.random() < 0.3
+    scene = Scene(seed, moments, orders, span)
+    swarm = chance.sample(STRIKES, chance.randint(1, 16))
+    strikes = [chance.choice(swarm) for _ in range(chance.randint(1, 24))]
+    faults = [_fault(scene, f"fault{n}", strike, processes) for n, strike in enumerate(strikes, 1)]
+    places = [strike.partition(" @ ")[2] for strike in strikes]
+    around = arranged(places, scene)
+    faults += [one for one in around if isinstance(one, PlannedFault)]
+    commands = [
+        _command(scene, f"command{n}") for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
+    ]
+    commands += [one for one in around if isinstance(one, PlannedCommand)]
     return Schedule(
         seed=seed,
         processes=processes,
@@ -80,7 +83,7 @@ def drawn(seed: int) -> Schedule:
         orders=orders,
         refunds=refunds,
         disputes=disputes,
-        commands=commands,
+        commands=tuple(commands),
         faults=_one_restore(faults),
     )
 
@@ -91,29 +94,8 @@ def _one_restore(faults: Sequence[PlannedFault]) -> tuple[PlannedFault, ...]:
     return tuple(one for one in faults if one.name not in restores[1:])
 
 
-class _Drawer:
-    """The chance of one element: independent of all others."""
-
-    def __init__(self, seed: int, name: str) -> None:
-        self.chance = random.Random(f"{seed} {name}")
-        self.seed = self.chance.getrandbits(32)
-
-    def early(self, span: float) -> float:
-        """Return an instant in the span, near its beginning more often."""
-        return round(span * self.chance.random() ** 2, 3)
-
-    def near(self, moments: Sequence[float]) -> float:
-        """Return an instant right before or after one of these moments, or the beginning."""
-        moment = self.chance.choice(moments) if self.chance.random() < 0.8 else 0.0
-        return round(max(0.0, moment + self.chance.choice((-1, 1)) * self.seconds(0.01, 60)), 3)
-
-    def seconds(self, low: float, high: float) -> float:
-        """Return a length, short ones as often as long ones."""
-        return round(low * math.pow(high / low, self.chance.random()), 3)
-
-
 def _order(seed: int, name: str, span: float) -> PlannedOrder:
-    draw = _Drawer(seed, name)
+    draw = Draw(seed, name)
     chance = draw.chance
     amount = chance.choice((chance.randint(1, 30), chance.randint(500, 20_000)))
     sellers, left, shares = chance.sample(SELLERS, chance.randint(1, 3)), amount, {}
@@ -137,7 +119,7 @@ def _order(seed: int, name: str, span: float) -> PlannedOrder:
 
 
 def _refund(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedRefund:
-    draw = _Drawer(seed, name)
+    draw = Draw(seed, name)
     chance = draw.chance
     paid_at = max(0.0, order.at + order.paid_after)
     succeeds = chance.random() < 0.85
@@ -156,7 +138,7 @@ def _refund(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedRe
 
 
 def _dispute(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedDispute:
-    draw = _Drawer(seed, name)
+    draw = Draw(seed, name)
     paid_at = max(0.0, order.at + order.paid_after)
     return PlannedDispute(
         name=name,
@@ -169,14 +151,12 @@ def _dispute(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedD
     )
 
 
-def _command(
-    seed: int, name: str, orders: Sequence[PlannedOrder], moments: Sequence[float]
-) -> PlannedCommand:
-    draw = _Drawer(seed, name)
-    order = draw.chance.choice(orders)
+def _command(scene: Scene, name: str) -> PlannedCommand:
+    draw = Draw(scene.seed, name)
+    order = draw.chance.choice(scene.orders)
     return PlannedCommand(
         name=name,
-        at=draw.near(moments),
+        at=draw.near(scene.moments),
         seed=draw.seed,
         kind=draw.chance.choice((*sorted(COMMANDS), "look_up_first", "look_up_first")),
         order=order.name,
@@ -189,33 +169,28 @@ def _command(
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def _fault(
-    seed: int,
-    name: str,
-    strike: str,
-    span: float,
-    orders: Sequence[PlannedOrder],
-    moments: Sequence[float],
-) -> PlannedFault:
+def _fault(scene: Scene, name: str, strike: str, processes: int) -> PlannedFault:
     """Draw a fault. `strike`: its kind and the place that it strikes, such as
     `answer_lost @ stripe transfers.create`."""
-    draw = _Drawer(seed, name)
+    draw = Draw(scene.seed, name)
     chance = draw.chance
-    order = chance.choice(orders)
+    order = chance.choice(scene.orders)
     kind, _, place = strike.partition(" @ ")
     provider = place.partition(" ")[0]
+    span, once = scene.ends, place == "once"
+    waits = place in CIRCUMSTANCES or (not once and chance.random() < 0.5)
     longest = max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span))
     fault = PlannedFault(
         name=name,
-        at=draw.near(moments),
+        at=0.0 if waits else draw.near(scene.moments),
         seed=draw.seed,
         kind=kind,
-        lasts=min(longest, LONGEST.get(FaultKind(kind), longest)),
-        process=chance.randint(0, 2),
+        lasts=span if waits else min(longest, LONGEST.get(FaultKind(kind), longest)),
+        process=chance.randrange(processes),
         provider=provider if provider in CALLED else "stripe",
-        step=None if place == "once" or place.endswith("webhook") else place,
+        step=None if once or place.endswith("webhook") else place,
         times=chance.choice((1, 1, 1, 2, 3, 8, 20)),
-        share=chance.choice((1.0, 1.0, 1.0, 0.5, 0.2)),
+        share=1.0 if waits else chance.choice((1.0, 1.0, 1.0, 0.5, 0.2)),
         seconds=draw.seconds(1, 20 * MINUTE),
         order=order.name,
         seller=chance.choice(sorted(order.shares)),
@@ -224,33 +199,33 @@ def _fault(
     return fault if shape is None else replace(fault, **shape(fault, draw))
 
 
-def _frozen(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _frozen(fault: PlannedFault, draw: Draw) -> Changes:
     return {"seconds": draw.seconds(1, 2 * HOUR), "times": 1}
 
 
-def _expired(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _expired(fault: PlannedFault, draw: Draw) -> Changes:
     down = FORGOTTEN + draw.chance.uniform(-2 * HOUR, 4 * HOUR)
     return {"times": 1, "seconds": round(down, 3)}
 
 
-def _jump(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _jump(fault: PlannedFault, draw: Draw) -> Changes:
     return {"seconds": draw.chance.choice((-1, 1)) * draw.seconds(1, 24 * HOUR)}
 
 
-def _old_release(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _old_release(fault: PlannedFault, draw: Draw) -> Changes:
     topic = draw.chance.choice(topics())
     return {"details": {"topic": topic}, "seconds": draw.seconds(1, MINUTE)}
 
 
-def _restored(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _restored(fault: PlannedFault, draw: Draw) -> Changes:
     return {"seconds": draw.chance.choice((HOUR, 30 * HOUR))}
 
 
-def _balance(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _balance(fault: PlannedFault, draw: Draw) -> Changes:
     return {"seller": draw.chance.choice((None, fault.seller, fault.seller))}
 
 
-def _stale(fault: PlannedFault, draw: _Drawer) -> Changes:
+def _stale(fault: PlannedFault, draw: Draw) -> Changes:
     """Draw a list that is late: Stripe's transfers by less than a time-out, its events by less than
     the overlap of two polls."""
     moves = fault.step in ("stripe transfers.list", "stripe reversals.list")
@@ -259,7 +234,7 @@ def _stale(fault: PlannedFault, draw: _Drawer) -> Changes:
 
 LONGEST = {K.DATABASE_AWAY: 3 * MINUTE, K.RESTORED: 12 * HOUR}
 """Longest duration, in seconds, of kinds that do not last for the whole span."""
-SHAPES: dict[FaultKind, Callable[[PlannedFault, _Drawer], Changes]] = {
+SHAPES: dict[FaultKind, Callable[[PlannedFault, Draw], Changes]] = {
     K.FROZEN: _frozen,
     K.CLOCK_JUMP: _jump,
     K.OLD_RELEASE: _old_release,

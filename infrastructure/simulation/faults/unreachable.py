@@ -10,6 +10,9 @@ BY_PSP = "every payment here is made at the PSP, and names its order"
 OUTSIDE = "only a person who settles money outside Stripe gets there"
 SAME_ACCOUNT = "sellers keep their accounts: the amounts at Stripe are compared by account"
 START = "only the start of a process or the inspection by a person calls it"
+INBOX = "only a person who repeats or discards a dead webhook gets there"
+DEAD = "only a webhook that no release can handle gets there"
+PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
 READABLE = "the key may read every account here"
 PAID_STAYS = "a payment that has succeeded does not fail later here (docs/guarantees.md, 21)"
@@ -77,6 +80,13 @@ UNREACHABLE: Mapping[str, str] = {
     **_facts(SAME_ACCOUNT, "seller_transfer.redirected"),
     **_facts(READABLE, "switch.capabilities_told"),
     **_facts(PAID_STAYS, "order.payment_doubted", "seller_transfer.held_back"),
+    **_facts(INBOX, "webhook.noted", "webhook.discarded"),
+    **_facts(PAYOUTS, "payout.sent", "payout.canceled", "payout.failed"),
+    **_strikes(BY_PSP, "PaymentGateway.create_payment"),
+    **_strikes(START, "TransferGateway.account"),
+    **_strikes(INBOX, "Directory.webhook"),
+    **_strikes(DEAD, "Inbox.bury"),
+    **_strikes(OTHER_SYSTEM, "TransferGateway.find_similar", "Directory.claimed"),
     **_each(OUTSIDE, "reversal -> resolved"),
     **_each(FIRM, "outcome PaymentGateway.create_refund: NotExecuted key_in_use"),
 }
