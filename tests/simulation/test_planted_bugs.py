@@ -17,7 +17,7 @@ from tests.support.planted_bugs import BUGS
 from tests.support.planted_search import recorded, schedule_of, search
 
 SEARCHED = int(os.environ.get("PLANTED_BUGS", "0"))
-AT_MOST = 5
+AT_MOST = 8
 """Elements of a shrunk schedule."""
 RECORDED = recorded()
 ASKED_FOR = {"key_by_amount", "outcome_before_call", "at_most_once_inbox"}

@@ -19,6 +19,7 @@ from application.process_managers.worker import Worker
 from application.webhooks.inbox_worker import InboxLoop
 from domain import allocation
 from domain.errors import Conflict
+from domain.fact import Fact
 from domain.provider_call import deferral
 from domain.provider_call.operation import TRANSFER, Deferral, LookFirst, Operation
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded, Unknown
@@ -26,7 +27,9 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Rest, Send
 from domain.seller_transfer import stripe_call
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.facts import ReversalWithdrawn
 from infrastructure.stripe.gateway import StripeGateway
+from projections import alarms
 
 Replacement = Callable[..., Any]
 """A function that takes the place of one of the product's; it gets the original first."""
@@ -171,6 +174,16 @@ def absent_after_one_look() -> AbstractContextManager[None]:
     return _replaced(Operation, "under_way_until", until)
 
 
+def new_key_after_absence() -> AbstractContextManager[None]:
+    """An operation that a look-up did not find is sent under a new key, although a frozen process
+    may still send it under the old one. The product was so until `simulate-faults` found it."""
+
+    def spent(original: Replacement, operation: Operation, now: datetime, policy: Policy) -> bool:
+        return operation.epoch_began is not None
+
+    return _replaced(Operation, "is_spent", spent)
+
+
 # --- money ----------------------------------------------------------------------------------------
 
 
@@ -242,6 +255,19 @@ def poller_skips_a_page() -> AbstractContextManager[None]:
     return _replaced(MissedRefunds, "_missed", missed)
 
 
+# --- alarms ---------------------------------------------------------------------------------------
+
+
+def alarm_outlives_withdrawal() -> AbstractContextManager[None]:
+    """A running reversal that is withdrawn leaves its alarm about missing funds. The product was so
+    until `simulate-faults` found it."""
+
+    def ends(original: Replacement, fact: Fact, troubled: bool) -> Any:
+        return () if isinstance(fact, ReversalWithdrawn) else original(fact, troubled)
+
+    return _replaced(alarms, "_ends", ends)
+
+
 BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     bug.__name__: bug
     for bug in (
@@ -260,6 +286,8 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         reversal_not_queued,
         conflict_is_success,
         poller_skips_a_page,
+        new_key_after_absence,
+        alarm_outlives_withdrawal,
     )
 }
 """All planted bugs, by name; the first three are those that the issue asks for."""
