@@ -22,8 +22,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...
 
-    def observe(self, database_now: datetime) -> None:
-        """Measure the offset to the database's clock, which showed `database_now` a moment ago."""
+    def observe(self, asked: datetime, database_now: datetime) -> None:
+        """Measure the offset to the database's clock, which showed `database_now` between `asked`,
+        an instant of this clock, and the present one."""
 
 
 class EventLog(Protocol):

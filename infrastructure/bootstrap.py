@@ -157,9 +157,10 @@ async def _storage(settings: Settings, database_url: str, stack: AsyncExitStack)
 
 async def _measure(clock: DatabaseClock, pool: Pool) -> None:
     """Measure the database's clock before the first fact: the clock of this host may be wrong."""
+    asked = clock.now()
     row = await fetch_one(pool, b"select clock_timestamp()")
     assert row, "the statement always returns a row"
-    clock.observe(row[0])
+    clock.observe(asked, row[0])
 
 
 async def _service(storage: Storage, stack: AsyncExitStack) -> Service:

@@ -29,7 +29,11 @@ class DatabaseClock:
         """Return the instant in UTC, by the database's clock."""
         return self._own() + self._offset
 
-    def observe(self, database_now: datetime) -> None:
-        """Adjust to an instant that the database has just returned. The newest measurement counts:
-        an older one may be from before a step of one of the clocks."""
-        self._offset = database_now - self._own()
+    def observe(self, asked: datetime, database_now: datetime) -> None:
+        """Adjust to an instant that the database has returned to a question of the instant `asked`.
+
+        The newest measurement counts: an older one may be from before a step of one of the clocks.
+        The correction is the smallest that agrees with it: the answer may have come late, which
+        would turn the clock back.
+        """
+        self._offset += max(database_now - self.now(), min(database_now - asked, timedelta(0)))

@@ -112,6 +112,7 @@ _CONCERNED = frozenset({
     transfer_facts.ReversalQueued, transfer_facts.ResolutionLapsed,
     transfer_facts.ResolutionReinstated, transfer_facts.OwedOutside, transfer_facts.Redirected,
     transfer_facts.ReversalRequested, transfer_facts.MissingCauseReported,
+    transfer_facts.ReversalWithdrawn,
     transfer_facts.Imported, transfer_facts.HeldBack, transfer_facts.RetryRequested,
     order_facts.PaymentDoubted,
     order_facts.SetAsideDecided, order_facts.SetAsideEnded,
@@ -383,6 +384,8 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
         ):
             return PASSING if troubled else ()
         case transfer_facts.PermanentlyFailed() | transfer_facts.Cancelled():
+            return PASSING if troubled else ()
+        case transfer_facts.ReversalWithdrawn(in_flight=True):
             return PASSING if troubled else ()
         case transfer_facts.AttemptDeferred() if (fact.why, fact.what) == (
             DeferralReason.ABSENT,

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 GROUPS = {
-    "First steps": ("demo", "simulate-week", "doctor"),
+    "First steps": ("demo", "simulate-week", "simulate-faults", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
     "Inspection": ("transfers", "history", "statement", "inbox", "alarms"),
     "Decisions of an operator": (
@@ -29,6 +29,7 @@ GROUPS = {
 MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "worker": "serve",
     "simulate-week": "simulate_week",
+    "simulate-faults": "simulate_faults",
     "import": "import_",
     "seller-account": "seller_account",
 }

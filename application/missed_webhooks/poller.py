@@ -99,10 +99,11 @@ class Poller(Loop):
     async def check(self, provider: Provider, *, anyway: bool = False) -> Round | None:
         """Make one round; return None when another process has the turn, or no turn is due, unless
         it is to be made `anyway`."""
+        asked = self._clock.now()
         poll = await self._progress.take(provider.name, self._times.interval, anyway=anyway)
         if poll is None:
             return None
-        self._clock.observe(poll.now)
+        self._clock.observe(asked, poll.now)
         found = Round(provider.name, poll.seen_until)
         try:
             await self._through(provider, poll, found)

@@ -175,7 +175,7 @@ class TransferProcess(StripeProcess):
                 record_failure(transfer, step.attempt, answer, now, self.policy)
             case TransfersFound():
                 assert isinstance(step, LookUp)
-                found = _record_found(uow, transfer, step, answer, now)
+                found = _record_found(uow, transfer, step, answer, now, self.policy)
             case LookUpFailed():
                 postpone_look_up(transfer, answer, now, self.policy)
             case NotCalled():
@@ -210,7 +210,12 @@ class TransferProcess(StripeProcess):
 
 
 def _record_found(
-    uow: UnitOfWork, transfer: SellerTransfer, look: LookUp, answer: TransfersFound, now: datetime
+    uow: UnitOfWork,
+    transfer: SellerTransfer,
+    look: LookUp,
+    answer: TransfersFound,
+    now: datetime,
+    policy: Policy,
 ) -> list[str]:
     """Record a look-up, with the compensations that a restored backup has lost; return the causes
     for which shares must be recovered again."""
@@ -226,7 +231,7 @@ def _record_found(
         for one in lost:
             give_way(transfer, one.cause_id, one.seen.amount, look, now)
     recorded = uow.recorded_causes(transfer.order_id)
-    found = record_look_up(transfer, answer.ours, now, look, answer.similar, recorded=recorded)
+    found = record_look_up(transfer, answer.ours, now, policy, look, answer.similar, recorded)
     for one in lost:
         if obstacle(one, uow.transfers()) is None:
             found += record_compensation(uow, one, None, now)

@@ -91,8 +91,9 @@ class Worker(Loop, Generic[Answer]):
         if free <= 0:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return 0
+        asked = self._clock.now()
         claimed = await self._leases.claim(self._process.kind, free)
-        self._clock.observe(claimed.now)
+        self._clock.observe(asked, claimed.now)
         if not claimed.ids:
             return await self._until_due()
         try:

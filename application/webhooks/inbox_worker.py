@@ -78,8 +78,9 @@ class InboxLoop(Loop):
         free = BATCH - len(self._held)
         if free <= 0:
             return LONGEST_SLEEP  # the end of a webhook wakes this loop
+        asked = self._clock.now()
         claimed = await self._inbox.claim(self._holder, free, self._lease)
-        self._clock.observe(claimed.now)
+        self._clock.observe(asked, claimed.now)
         # an event that is still being handled here was claimed again, which prolongs its lease
         events = [event for event in claimed.events if event.inbox_id not in self._held]
         if not events:

@@ -129,6 +129,13 @@ class Operation(NamedTuple):
         )
         return self.look_first or self.exhausted or aged or unverified
 
+    def is_spent(self, now: datetime, policy: Policy) -> bool:
+        """Return whether the key was used and cannot lead to success any more: it is too old, or it
+        repeats a stored error."""
+        if self.epoch_began is None:
+            return False
+        return self.look_first or now - self.epoch_began >= policy.key_lifetime
+
     def started(
         self, at: datetime, attempt: int, epoch: int, key: str | None = None
     ) -> "Operation":

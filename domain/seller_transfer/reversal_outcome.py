@@ -275,9 +275,8 @@ def record_look_up(
         detail = "No attempt is left, and Stripe's books show no such reversal."
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
     else:
-        send_again(
-            transfer, operation, "Stripe's books show no such reversal; it is sent next.", now
-        )
+        detail = "Stripe's books show no such reversal; it is sent next."
+        send_again(transfer, operation, detail, now, policy)
     return []
 
 

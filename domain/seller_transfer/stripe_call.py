@@ -182,15 +182,17 @@ def postpone(
         transfer.defer(deferral.postponed(operation, why, detail, until), now)
 
 
-def send_again(transfer: SellerTransfer, operation: Operation, detail: str, now: datetime) -> None:
-    """Send the operation at once, since Stripe's records do not contain it, under a new key unless
-    none was used.
+def send_again(
+    transfer: SellerTransfer, operation: Operation, detail: str, now: datetime, policy: Policy
+) -> None:
+    """Send the operation at once, since Stripe's records do not contain it, under the same key
+    unless that is spent.
 
-    The first key is kept, since a restored ledger may have used it for the same object: then Stripe
-    recognises it.
+    Under the same key, Stripe recognises a call that arrives late all the same, of a process that
+    was frozen or of a ledger that a restore has lost.
     """
-    used = operation.first_began is not None
-    transfer.defer(deferral.absent(operation, detail, now, epoch=operation.epoch + used), now)
+    epoch = operation.epoch + operation.is_spent(now, policy)
+    transfer.defer(deferral.absent(operation, detail, now, epoch=epoch), now)
 
 
 def keep_evidence(

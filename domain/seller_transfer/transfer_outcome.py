@@ -237,6 +237,7 @@ def record_look_up(
     transfer: SellerTransfer,
     found: Sequence[TransferAtStripe],
     now: datetime,
+    policy: Policy,
     look: LookUp | None = None,
     similar: Sequence[TransferAtStripe] = (),
     recorded: Collection[str] = (),
@@ -260,7 +261,8 @@ def record_look_up(
         _give_up_unpaid(transfer, FailureReason.EXHAUSTED, None, now)
     else:
         next_ = "it is held back" if transfer.held is not None else "it is sent next"
-        send_again(transfer, operation, f"Stripe's books show no such transfer; {next_}.", now)
+        detail = f"Stripe's books show no such transfer; {next_}."
+        send_again(transfer, operation, detail, now, policy)
         transfer.forgo_queue(now)
     return []
 

@@ -68,8 +68,8 @@ class FactCodec:
 class PostgresEventLog:
     """The port `EventLog` on the event store."""
 
-    def __init__(self, store: EventStore) -> None:
-        self._store, self._codec, self._cache = store, FactCodec(), StreamCache()
+    def __init__(self, store: EventStore, codec: FactCodec | None = None) -> None:
+        self._store, self._codec, self._cache = store, codec or FactCodec(), StreamCache()
 
     async def load(self, ids: Collection[UUID]) -> UnitOfWork:
         """Load these streams, and the rows they fold to. Raises NewerRelease, after an alarm."""

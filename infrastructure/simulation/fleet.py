@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ClassVar, Protocol, TypeVar, cast
+from typing import ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from application.command_handler import CommandHandler
 from application.commands import commands_on
@@ -57,6 +57,14 @@ class Loop(Protocol):
     def wake(self) -> None: ...
 
 
+class PortCall(NamedTuple):
+    """A call of a port: the port, its method, and the positional arguments."""
+
+    port: object
+    method: str
+    arguments: tuple[object, ...]
+
+
 class ProcessConnection:
     """Connection of one process to the database and to Stripe, which can be cut and frozen."""
 
@@ -79,18 +87,26 @@ class ProcessConnection:
         """Return the port as this process sees it."""
         return cast("P", _PortProxy(port, self))  # a proxy has the methods of its port
 
-    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def call(self, call: Callable[[], Awaitable[T]], made: PortCall) -> T:
         """Make the call and return its answer. A call that has arrived is done, even if its caller
         gets no answer."""
-        await asyncio.sleep(self._delay())  # and others come first, even where no time passes
+        await asyncio.sleep(self._delay(made))  # and others come first, even where no time passes
         await self._pass()
+        await self._before(made)
         answer = await call()
-        if self._latency:
-            await asyncio.sleep(self._delay())
+        await self._after(made, answer)
+        if back := self._delay(made):
+            await asyncio.sleep(back)
         await self._pass()
         return answer
 
-    def _delay(self) -> float:
+    async def _before(self, made: PortCall) -> None:
+        """Do nothing: a world with faults strikes here."""
+
+    async def _after(self, made: PortCall, answer: object) -> None:
+        """Do nothing: a world with faults strikes here."""
+
+    def _delay(self, made: PortCall) -> float:
         return self._chance.uniform(0, self._latency) if self._latency else 0
 
     async def _pass(self) -> None:
@@ -111,7 +127,8 @@ class _PortProxy:
         method: Callable[..., Awaitable[object]] = getattr(self._port, name)
 
         async def called(*arguments: object, **named: object) -> object:
-            return await self._connection.call(lambda: method(*arguments, **named))
+            made = PortCall(self._port, name, arguments)
+            return await self._connection.call(lambda: method(*arguments, **named), made)
 
         return called
 
@@ -147,7 +164,7 @@ class Process:
 
     def start(self) -> None:
         """Start as a new process, without memory."""
-        self.connection = ProcessConnection(self.fleet.chance, self.fleet.latency)
+        self.connection = self._connect()
         self.loops = self._loops()
         token = OWNER.set(self)
         try:
@@ -155,6 +172,17 @@ class Process:
         finally:
             OWNER.reset(token)
         self._listen()
+
+    def _connect(self) -> ProcessConnection:
+        return ProcessConnection(self.fleet.chance, self.fleet.latency)
+
+    def _clock(self) -> DatabaseClock:
+        """Make the clock of a new process."""
+        return DatabaseClock(now)
+
+    def _event_log(self) -> EventLog:
+        """Make the event log of a new process."""
+        return event_log(self.fleet.database)
 
     def _listen(self) -> None:
         for loop in self.loops:
@@ -189,8 +217,8 @@ class Process:
             self.fleet.database.off(loop.wake)
 
     def _loops(self) -> list[Loop]:
-        clock = DatabaseClock(now)
-        ledger = self.connection.to(event_log(self.fleet.database))
+        clock = self._clock()
+        ledger = self.connection.to(self._event_log())
         gateway = self.connection.to(self.fleet.new_gateway())
         watch = self._watch(ledger, gateway, clock)
         workers = self._workers(ledger, gateway, watch, clock)
@@ -289,12 +317,16 @@ class Fleet:
             bare,
         )
         self.chance = random.Random(f"fleet {seed}")
-        self.database = database or MemoryDatabase(now)
-        self.ledger = event_log(self.database)
-        self.inbox = MemoryInbox(self.database)
-        self.commands = commands_on(self.ledger, MemoryDirectory(self.database), DatabaseClock(now))
+        self.use(database or MemoryDatabase(now))
         made = new_process or Process
         self.processes = [made(f"process {number}", self) for number in range(1, processes + 1)]
+
+    def use(self, database: MemoryDatabase) -> None:
+        """Use this database from now on. Processes that run keep theirs."""
+        self.database = database
+        self.ledger = event_log(database)
+        self.inbox = MemoryInbox(database)
+        self.commands = commands_on(self.ledger, MemoryDirectory(database), DatabaseClock(now))
 
     async def __aenter__(self) -> "Fleet":
         for process in self.processes:

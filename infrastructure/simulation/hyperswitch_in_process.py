@@ -5,7 +5,7 @@ import aiohttp
 import httpx
 
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from infrastructure.simulation.network import TIMEOUT, Exchange, VirtualNetwork
+from infrastructure.simulation.network import TIMEOUT, Exchange, NewNetwork, VirtualNetwork
 from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
 from infrastructure.simulators.hyperswitch.server import create_hyperswitch
 from infrastructure.simulators.hyperswitch.world import PspWorld
@@ -34,10 +34,10 @@ class InProcessTransport(httpx.AsyncBaseTransport):
 class VirtualPsp:
     """One Hyperswitch for a whole fleet: its world, its network, and gateways to it."""
 
-    def __init__(self, config: HyperswitchConfig) -> None:
+    def __init__(self, config: HyperswitchConfig, network: NewNetwork = VirtualNetwork) -> None:
         app = create_hyperswitch(config)
         self.world: PspWorld = app.state.world
-        self._network = VirtualNetwork(app, f"psp {config.seed}")
+        self._network = network(app, f"psp {config.seed}")
         self.network = self._network.conditions
 
     def gateway(self) -> HyperswitchGateway:

@@ -7,10 +7,10 @@ independent.
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -44,6 +44,8 @@ class Exchange:
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         parts = urlsplit(url)
+        self.method, self.path, self.sent = method.upper(), parts.path, body
+        self.key = headers.get("Idempotency-Key")
         self.operation = _operation(method, parts.path)
         self.status, self.headers, self.body = 0, dict[str, str](), b""
         self._sent: bytes | None = body
@@ -143,9 +145,14 @@ class VirtualNetwork:
     async def _carry_out(self, exchange: Exchange) -> None:
         """Execute the request in a task and context of its own, so that the end of its caller does
         not end it at the provider."""
-        task = asyncio.get_running_loop().create_task(
-            exchange.carried_out(self._app), context=Context()
-        )
+        task = asyncio.get_running_loop().create_task(self._execute(exchange), context=Context())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         await asyncio.shield(task)
+
+    async def _execute(self, exchange: Exchange) -> None:
+        await exchange.carried_out(self._app)
+
+
+NewNetwork: TypeAlias = Callable[[ASGIApp, str], VirtualNetwork]
+"""Makes the network to a simulator's application, from a seed."""

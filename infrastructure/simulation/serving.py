@@ -21,7 +21,7 @@ from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.handler import EventHandler, WebhookHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
-from application.webhooks.inbox_worker import InboxLoop
+from application.webhooks.inbox_worker import LONGEST_SLEEP, InboxLoop
 from application.webhooks.stripe.account_pauses import AccountPauses
 from application.webhooks.stripe.accounts import StripeAccounts
 from application.webhooks.stripe.event_object import StripeObjects
@@ -35,12 +35,10 @@ from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.simulation.fleet import Loop, Process
 from infrastructure.simulation.in_memory.alarms import MemoryAlarms
 from infrastructure.simulation.in_memory.circuit_breaker import MemoryCircuitBreaker
-from infrastructure.simulation.in_memory.database import event_log
 from infrastructure.simulation.in_memory.directory import MemoryDirectory
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
 from infrastructure.simulation.in_memory.webhook_polls import MemoryWebhookPolls
 from infrastructure.simulation.in_memory.work_queue import MemoryRateLimiter, MemoryWork
-from infrastructure.simulation.virtual_time import now
 from infrastructure.stripe import signature as stripe
 from infrastructure.stripe.gateway import StripeGateway
 
@@ -71,13 +69,23 @@ class TrustingMonitor(BreakerMonitor):
         await super().sleep(seconds if self.state.outage else RARELY)
 
 
+class TrustingInbox(InboxLoop):
+    """An inbox worker that looks rarely while nothing is due, for the same reason."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until woken; without due webhooks longer than in production."""
+        await super().sleep(seconds if seconds < LONGEST_SLEEP else RARELY)
+
+
 @dataclass
 class ServingProcess(Process):
     """A process as `serve` runs it."""
 
     gateways: Gateways = field(kw_only=True)
     _monitor: ClassVar[type[BreakerMonitor]] = TrustingMonitor
+    _inbox_worker: ClassVar[type[InboxLoop]] = InboxLoop
     commands: Commands = field(init=False)
+    clock: DatabaseClock = field(init=False)
     alive: bool = field(init=False, default=False)
 
     def start(self) -> None:
@@ -99,7 +107,7 @@ class ServingProcess(Process):
         settings = self.fleet.settings
         if provider == "stripe":
             secrets = settings.stripe_webhook_secrets
-            stripe.verify(body, headers[stripe.HEADER], secrets, now())
+            stripe.verify(body, headers[stripe.HEADER], secrets, self.clock.now())
             named = orjson.loads(body)
             event = named["id"], named["type"]
         else:
@@ -108,7 +116,7 @@ class ServingProcess(Process):
             named = orjson.loads(body)
             event = named["event_id"], named["event_type"]
         inbox = self.connection.to(MemoryInbox(self.fleet.database))
-        await self._answered(inbox.put(provider, *event, body, now()))
+        await self._answered(inbox.put(provider, *event, body, self.clock.now()))
         return 200
 
     async def _answered(self, asked: Awaitable[T]) -> T:
@@ -133,12 +141,13 @@ class ServingProcess(Process):
                     on("ledger_work", loop.wake)
 
     def _loops(self) -> list[Loop]:
-        clock = DatabaseClock(now)
-        ledger = self.connection.to(event_log(self.fleet.database))
+        clock = self.clock = self._clock()
+        ledger = self.connection.to(self._event_log())
         directory = self.connection.to(MemoryDirectory(self.fleet.database))
         gateway = self.connection.to(self.gateways.stripe())
         psp = self.connection.to(self.gateways.psp())
-        self.commands = commands_on(ledger, directory, clock)
+        work = self.connection.to(MemoryWork(self.fleet.database))
+        self.commands = commands_on(ledger, directory, clock, work)
         watch = self._watch(ledger, gateway, clock)
         handler = WebhookHandler(
             hyperswitch=self._hyperswitch(directory, psp),
@@ -195,7 +204,7 @@ class ServingProcess(Process):
 
     def _inbox_loop(self, handler: WebhookHandler, clock: DatabaseClock) -> SteppedLoop:
         database, settings = self.fleet.database, self.fleet.settings
-        return InboxLoop(
+        return self._inbox_worker(
             self.connection.to(MemoryInbox(database)),
             handler,
             self.connection.to(MemoryAlarms(database)),

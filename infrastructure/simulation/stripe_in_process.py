@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 import aiohttp
 import stripe
 
-from infrastructure.simulation.network import TIMEOUT, Exchange, VirtualNetwork
+from infrastructure.simulation.network import TIMEOUT, Exchange, NewNetwork, VirtualNetwork
 from infrastructure.simulation.virtual_time import epoch_seconds
 from infrastructure.simulators.stripe import KIND, SimulatorConfig, create_simulator
 from infrastructure.simulators.stripe.world import StripeWorld
@@ -57,7 +57,11 @@ class VirtualStripe:
     """One Stripe for a whole fleet: its world, its network, and gateways to it."""
 
     def __init__(
-        self, seed: int, endpoint_rate: float | None = None, config: SimulatorConfig | None = None
+        self,
+        seed: int,
+        endpoint_rate: float | None = None,
+        config: SimulatorConfig | None = None,
+        network: NewNetwork = VirtualNetwork,
     ) -> None:
         """Without `config`, its platform never lacks money."""
         kind = SimulatorConfig(
@@ -65,7 +69,7 @@ class VirtualStripe:
         )
         app = create_simulator(config or kind)
         self.world: StripeWorld = app.state.world
-        self._network = VirtualNetwork(app, f"stripe {seed}")
+        self._network = network(app, f"stripe {seed}")
         self.network = self._network.conditions
 
     def gateway(self, max_concurrency: int = 30) -> StripeGateway:

@@ -20,14 +20,23 @@ class Deadlock(RuntimeError):
     """Every task waits, and no timer is left that could wake one."""
 
 
+class Livelock(RuntimeError):
+    """Tasks go on and on, and no time passes."""
+
+
+MOST_TURNS = 200_000
+"""Turns of the loop at one instant after which a livelock is assumed."""
+
+
 class VirtualTimeLoop(asyncio.BaseEventLoop):
     """An event loop whose `time()` is the sum of all sleeps so far."""
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._still = 0
         self._clock_resolution = (
-            1e-6  # coarser than the rounding of sums of seconds, finer than any of our timers
+            1e-8  # coarser than the rounding of sums of seconds, finer than that of epoch seconds
         )
         self._selector = self
 
@@ -35,9 +44,14 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         return self._now
 
     def select(self, timeout: float | None) -> list[object]:
-        """Advance the clock: the loop asks its selector to wait for `timeout` seconds."""
+        """Advance the clock: the loop asks its selector to wait for `timeout` seconds. Raises
+        Deadlock and Livelock."""
         if timeout is None:
             raise Deadlock("every task waits, and no timer is left: nothing will ever happen again")
+        self._still = 0 if timeout else self._still + 1
+        if self._still > MOST_TURNS:
+            self._still = 0
+            raise Livelock(f"after {MOST_TURNS:,} turns of the loop it is still the same instant")
         self._now += timeout
         return []
 

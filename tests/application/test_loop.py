@@ -96,7 +96,7 @@ class VirtualClock:
     def now(self) -> datetime:
         return now()
 
-    def observe(self, database_now: datetime) -> None:
+    def observe(self, asked: datetime, database_now: datetime) -> None:
         """Ignore the database's clock: it is the same."""
 
 

@@ -586,7 +586,7 @@ class World:
         self.looks.remove(look)
         reduced = dict(look.transfer.reductions)
         if look.step.what == TRANSFER:
-            transfer_outcome.record_look_up(look.transfer, look.seen, self.now, look.step)
+            transfer_outcome.record_look_up(look.transfer, look.seen, self.now, POLICY, look.step)
         else:
             reversal_outcome.record_look_up(
                 look.transfer, look.seen[0], self.now, POLICY, look.step

@@ -66,7 +66,7 @@ def cleared(story: Story) -> Story:
 
 def looked(story: Story, *alike: TransferAtStripe) -> Story:
     look = story.look()
-    record_look_up(story.transfer, (), story.now, look, alike)
+    record_look_up(story.transfer, (), story.now, story.policy, look, alike)
     return story
 
 

@@ -29,11 +29,23 @@ class Wall:
 def test_newest_measurement_counts_after_a_step(step: timedelta) -> None:
     wall = Wall()
     clock = DatabaseClock(wall)
-    clock.observe(NOON - step)
+    clock.observe(clock.now(), NOON - step)
     assert clock.now() == NOON - step
     wall.instant += step  # the process's clock is stepped
-    clock.observe(NOON)
+    clock.observe(clock.now(), NOON)
     assert clock.now() == NOON
+
+
+def test_late_answer_does_not_turn_the_clock_back() -> None:
+    """A loaded process reads the answer long after the database has shown its clock."""
+    wall = Wall()
+    clock = DatabaseClock(wall)
+    asked = clock.now()
+    wall.instant += timedelta(seconds=3)
+    clock.observe(asked, NOON + timedelta(seconds=1))
+    assert clock.now() == wall.instant
+    clock.observe(asked, NOON - timedelta(seconds=1))  # the clock is ahead by one second at least
+    assert clock.now() == wall.instant - timedelta(seconds=1)
 
 
 def test_step_of_the_wall_clock_does_not_reach_the_ledger(
@@ -46,7 +58,7 @@ def test_step_of_the_wall_clock_does_not_reach_the_ledger(
 
     monkeypatch.setattr(module, "datetime", Stepped)
     clock = DatabaseClock(steady())
-    clock.observe(NOON + TWO_HOURS)
+    clock.observe(clock.now(), NOON + TWO_HOURS)
     monkeypatch.undo()  # years later, by the wall clock
     assert abs(clock.now() - (NOON + TWO_HOURS)) < timedelta(minutes=1)
 

@@ -69,6 +69,23 @@ def test_passing_alarm_ends_with_its_operation() -> None:
     }
 
 
+def test_withdrawn_reversal_that_was_running_ends_its_alarm() -> None:
+    """Found by `simulate-faults --seed 1213`: the refund had failed, and no money is awaited."""
+    withdrawn = transfer_facts.ReversalWithdrawn(
+        **stamp(5),
+        reversal_id="r1",
+        refund_id="re_1",
+        amount=100,
+        amount_reversed=0,
+        in_flight=True,
+        cause_id="re_1",
+    )
+    (row,) = alarms.latest_alarms([replace(DEFERRED, what="r1"), withdrawn])
+    assert (row.kind, row.cleared_at) == ("awaiting_funds", withdrawn.timestamp)
+    waiting = replace(withdrawn, in_flight=False)
+    assert list(alarms.alarms([waiting], troubled=True)) == []
+
+
 def test_clear_without_an_open_alarm_changes_nothing() -> None:
     assert list(alarms.alarms([CREATED, COMPLETED], troubled=False)) == []
 

@@ -25,7 +25,8 @@ from tests.support import preforked
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
-    "demo", "simulate-week", "serve", "worker", "simulate", "migrate", "transfers", "history", "statement", "retry",
+    "demo", "simulate-week", "simulate-faults", "serve", "worker", "simulate", "migrate", "transfers", "history",
+    "statement", "retry",
     "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "torture", "backfill", "rebuild", "verify", "seal", "reconcile",
     "import",
@@ -68,6 +69,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["serve"], {"LEDGER_PORT": "none"}, "LEDGER_PORT"),
         (["serve"], {"LEDGER_HOST": "0.0.0.0"}, "LEDGER_API_TOKEN"),
         (["worker"], {"STRIPE_API_KEY": "pk_live_x"}, "STRIPE_API_KEY"),
+        (["simulate-faults", "--schedules", "0"], {}, "--schedules"),
+        (["simulate-faults", "--processes", "65"], {}, "--processes"),
+        (["simulate-faults", "--shrink", "--json"], {}, "--shrink"),
         (["transfers", "--status", "gone"], {}, "--status"),
         (["inbox", "list", "--status", "gone"], {}, "--status"),
         (["history", str(uuid4()), "--as-of", "yesterday"], {}, "--as-of"),

@@ -61,7 +61,7 @@ class FixedClock:
     def now(self) -> datetime:
         return self._now
 
-    def observe(self, database_now: datetime) -> None:
+    def observe(self, asked: datetime, database_now: datetime) -> None:
         """Ignore the database's time."""
 
 

@@ -3,10 +3,18 @@
 import asyncio
 import time
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
-from infrastructure.simulation.virtual_time import BEGINNING, Deadlock, now, run
+from infrastructure.simulation.virtual_time import (
+    BEGINNING,
+    Deadlock,
+    Livelock,
+    epoch_seconds,
+    now,
+    run,
+)
 
 
 def test_virtual_year_takes_no_time() -> None:
@@ -61,6 +69,27 @@ def test_deadlock_raises_instead_of_waiting() -> None:
 
     with pytest.raises(Deadlock):
         run(wait_for_nobody())
+
+
+def test_livelock_raises_instead_of_running_forever() -> None:
+    async def yield_forever() -> None:
+        for _ in count():
+            await asyncio.sleep(0)
+
+    with pytest.raises(Livelock):
+        run(yield_forever())
+
+
+def test_short_wait_for_an_instant_in_epoch_seconds_ends() -> None:
+    """Epoch seconds are coarse: less than a microsecond can be left before a due instant."""
+
+    async def wait_until_due() -> None:
+        due = epoch_seconds() + 2e-6
+        while (left := due - epoch_seconds()) > 0:
+            sleep = asyncio.create_task(asyncio.sleep(60))
+            await asyncio.wait((sleep,), timeout=min(left, 5e-7))
+
+    run(wait_until_due())
 
 
 def test_sockets_and_threads_are_unavailable() -> None:

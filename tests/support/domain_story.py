@@ -139,7 +139,7 @@ class Story:
     def find(self, *found: TransferAtStripe) -> "Story":
         """Look up the transfer itself, and find these objects."""
         look = self.look()
-        record_transfer_look_up(self.transfer, found, self.now, look)
+        record_transfer_look_up(self.transfer, found, self.now, self.policy, look)
         return self
 
     def see(self, seen: TransferAtStripe) -> "Story":
@@ -151,7 +151,7 @@ class Story:
     def see_nothing(self, look: LookUp) -> "Story":
         """Record a look-up, begun earlier, that has found nothing of ours."""
         if look.what == TRANSFER:
-            record_transfer_look_up(self.transfer, (), self.now, look)
+            record_transfer_look_up(self.transfer, (), self.now, self.policy, look)
         else:
             record_reversal_look_up(self.transfer, self.books(), self.now, self.policy, look)
         return self

@@ -41,8 +41,8 @@ class ShiftedClock:
     def now(self) -> datetime:
         return self._clock.now() + self.by
 
-    def observe(self, database_now: datetime) -> None:
-        self._clock.observe(database_now)
+    def observe(self, asked: datetime, database_now: datetime) -> None:
+        self._clock.observe(asked - self.by, database_now)
 
 
 class LedgerWithoutWebhooks:

@@ -73,7 +73,7 @@ class RandomMarketplace:
         self._opening = [self._orders, *works, self._refunds_a_buyer, *works, self._takes_over]
 
     # the port Clock
-    def observe(self, database_now: datetime) -> None: ...
+    def observe(self, asked: datetime, database_now: datetime) -> None: ...
 
     def now(self) -> datetime:
         return self.instant

@@ -37,6 +37,10 @@ class AlarmBoard:
             if about == subject:
                 self.clear(kind, subject)
 
+    def rows(self) -> list[AlarmRow]:
+        """Return all alarms, cleared ones too."""
+        return list(self._rows.values())
+
     def raised(self) -> list[AlarmRow]:
         """Return the alarms that are not cleared, oldest first."""
         still = [row for row in self._rows.values() if row.cleared_at is None]

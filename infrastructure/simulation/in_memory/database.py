@@ -7,6 +7,7 @@ real codec, rows the real folds and encoding, and no value passes that PostgreSQ
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from datetime import datetime
 from uuid import UUID
 
@@ -15,8 +16,8 @@ from domain.errors import Conflict, ConstraintBroken
 from infrastructure.postgres import json_encoder
 from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
-from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.simulation.in_memory.alarms import AlarmBoard
+from infrastructure.postgres.ledger import FactCodec, PostgresEventLog
+from infrastructure.simulation.in_memory.alarms import AlarmBoard, MemoryAlarms
 from infrastructure.simulation.in_memory.circuit_breaker import Breaker
 from infrastructure.simulation.in_memory.constraints import KINDS, Row, Uniqueness, check
 from infrastructure.simulation.in_memory.due_transfers import DueStream, DueTransfers
@@ -67,6 +68,14 @@ class MemoryDatabase:
         """Notify the listeners of a channel."""
         for wake in list(self._listeners[channel]):
             wake()
+
+    def backup(self) -> "MemoryDatabase":
+        """Return a copy of the present state, without listeners."""
+        listeners, self._listeners = self._listeners, defaultdict(list)
+        try:
+            return deepcopy(self)
+        finally:
+            self._listeners = listeners
 
     def commit(self, facts: Sequence[StoredFact], rows: Rows) -> int:
         """Store facts, rows and extras together or not at all; return the position of the last
@@ -148,6 +157,7 @@ class MemoryStore:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
+        self.alarms = MemoryAlarms(database)
 
     async def load(
         self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
@@ -160,6 +170,7 @@ class MemoryStore:
         return self._database.commit(facts, rows or {})
 
 
-def event_log(database: MemoryDatabase) -> EventLog:
+def event_log(database: MemoryDatabase, codec: FactCodec | None = None) -> EventLog:
     """Return the real event log on a database in memory."""
-    return PostgresEventLog(MemoryStore(database))  # type: ignore[arg-type]  # it uses load and append only
+    store = MemoryStore(database)
+    return PostgresEventLog(store, codec)  # type: ignore[arg-type]  # it uses load, append and alarms only

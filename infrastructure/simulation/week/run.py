@@ -65,8 +65,7 @@ class _Week:
             for other in others:
                 other.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-        await world.stripe.world.close()
-        await world.psp.world.close()
+        await world.close()
         return self._report()
 
     async def _watch(self, market: asyncio.Task[None]) -> None:

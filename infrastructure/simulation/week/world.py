@@ -3,27 +3,14 @@ deploy."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TypeVar
 
-from application.commands import Commands
-from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.settings import Settings, WorkSettings
-from infrastructure.simulation.fleet import Fleet, Process
-from infrastructure.simulation.hyperswitch_in_process import VirtualPsp
-from infrastructure.simulation.serving import ProcessGone, ServingProcess
-from infrastructure.simulation.stripe_in_process import VirtualStripe
+from infrastructure.simulation.serving import ServingProcess
 from infrastructure.simulation.virtual_time import epoch_seconds
 from infrastructure.simulation.week.plan import DAY, HOUR
-from infrastructure.simulators.hyperswitch.config import HyperswitchConfig
-from infrastructure.simulators.stripe.config import SimulatorConfig
-from infrastructure.simulators.stripe.manners import LIVE
-from infrastructure.simulators.stripe.payments import StripeConnector
-from infrastructure.stripe.gateway import StripeGateway
-
-T = TypeVar("T")
+from infrastructure.simulation.world import SECRET, SimulatedWorld
 
 LOST, DOUBLED = 0.02, 0.05
 """Shares of the webhooks that never arrive, and that arrive twice."""
@@ -35,13 +22,7 @@ CRASHES_WITHIN, RESTARTS_WITHIN = 40.0, 10.0
 SLOW_DATABASE = 0.05
 """Longest way to the database and back during the bad deploy: so a crash falls between a commit and
 its acknowledgement, too. At other times no time passes there, which saves half of the run."""
-MARKET_RETRY = 15.0
-"""Seconds after which the marketplace repeats a command that got no answer."""
 SETTLEMENTS_EVERY = 900.0
-MANNERS = LIVE._replace(notice=False)
-"""The transport that takes Stripe's notices off is replaced by the virtual network."""
-SECRET = "whsec_of_the_simulated_week"
-LEDGER = "http://ledger.virtual/webhooks"
 SETTINGS = Settings(
     stripe_webhook_secrets=(SECRET,),
     hyperswitch_webhook_secrets=(SECRET,),
@@ -52,50 +33,11 @@ SETTINGS = Settings(
 )
 
 
-@dataclass(frozen=True)
-class Gateways:
-    """New gateways to the simulated providers."""
-
-    at_stripe: VirtualStripe
-    at_psp: VirtualPsp
-
-    def stripe(self) -> StripeGateway:
-        return self.at_stripe.gateway()
-
-    def psp(self) -> HyperswitchGateway:
-        return self.at_psp.gateway()
-
-
-class WeekWorld:
-    """Providers and processes of one week. It works only inside a virtual loop."""
+class WeekWorld(SimulatedWorld):
+    """Providers and processes of one week."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(f"week's world {seed}")
-        self.stripe = VirtualStripe(seed, config=self._stripe_config(seed))
-        self.psp = VirtualPsp(self._psp_config(seed))
-        self.fleet = Fleet(
-            self.stripe.gateway,
-            processes=2,
-            seed=seed,
-            settings=SETTINGS,
-            new_process=self._new_process,
-        )
-
-    @property
-    def processes(self) -> list[ServingProcess]:
-        return [one for one in self.fleet.processes if isinstance(one, ServingProcess)]
-
-    async def ask(self, act: Callable[[Commands], Awaitable[T]]) -> T:
-        """Send a command to any living process, as the marketplace does: until there is an
-        answer."""
-        while True:
-            alive = [process for process in self.processes if process.alive]
-            try:
-                if alive:
-                    return await self._chance.choice(alive).ask(act)
-            except ProcessGone:
-                pass
-            await asyncio.sleep(MARKET_RETRY)
+        super().__init__("week's world", seed, settings=SETTINGS, processes=2)
 
     # --- troubles ---------------------------------------------------------------------------------
 
@@ -128,33 +70,6 @@ class WeekWorld:
             self.stripe.world.settle()
             self.stripe.world.commit()
 
-    # --- set-up -----------------------------------------------------------------------------------
-
-    def _new_process(self, name: str, fleet: Fleet) -> Process:
-        return ServingProcess(name, fleet, gateways=Gateways(self.stripe, self.psp))
-
-    def _stripe_config(self, seed: int) -> SimulatorConfig:
-        endpoint = {"url": f"{LEDGER}/stripe", "secrets": [SECRET]}
-        connected = ["account.*", "capability.*", "balance.*", "payout.*"]
-        return SimulatorConfig(
-            seed=seed,
-            clock=epoch_seconds,
-            endpoint_rate=25,
-            manners=MANNERS,
-            deliver=self._deliver,
-            webhook_endpoints=(endpoint, {**endpoint, "connect": True, "types": connected}),
-        )
-
-    def _psp_config(self, seed: int) -> HyperswitchConfig:
-        return HyperswitchConfig(
-            seed=seed,
-            clock=epoch_seconds,
-            rate=80,
-            deliver=self._deliver,
-            connector=StripeConnector(self.stripe.world),
-            webhook={"url": f"{LEDGER}/hyperswitch", "secret": SECRET},
-        )
-
     async def _deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """Deliver a webhook to any living process, sometimes twice, or lose it for good after a
         2xx. Raises OSError."""
@@ -162,8 +77,7 @@ class WeekWorld:
         if self._chance.random() < LOST:
             return 200
         for _ in range(2 if self._chance.random() < DOUBLED else 1):
-            alive = [process for process in self.processes if process.alive]
-            if not alive:
+            if not (alive := self.alive):
                 raise ConnectionRefusedError("no process listens")
             status = await self._chance.choice(alive).take(provider, body, headers)
         return status

@@ -58,7 +58,7 @@ async def storage() -> AsyncIterator[Storage]:
 
 async def test_worker_leaves_unknown_work_and_pays_the_rest(storage: Storage) -> None:
     clock = DatabaseClock()
-    clock.observe(await storage.now())
+    clock.observe(clock.now(), await storage.now())
     commands = commands_on(storage.ledger, storage.directory, clock)
     for order_id in ("k", "o1", "o2"):
         share = {"seller_id": "a", "destination": "acct_a", "amount": 900}

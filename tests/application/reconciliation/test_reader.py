@@ -51,7 +51,7 @@ class Books:
     def now(self) -> datetime:
         return NOW
 
-    def observe(self, database_now: datetime) -> None: ...
+    def observe(self, asked: datetime, database_now: datetime) -> None: ...
 
 
 def reader(books: Books) -> ReconciliationReader:

@@ -233,6 +233,24 @@ def test_key_older_than_23_hours_requires_a_look_up(due: Story, answers: type[An
     assert look == LookUp(first.what, began, 2)
 
 
+@pytest.mark.parametrize(("age", "epoch"), [(HOUR, 1), (23 * HOUR, 2)])
+def test_absent_call_keeps_its_key_while_stripe_remembers_it(
+    due: Story, answers: type[Answers], age: timedelta, epoch: int
+) -> None:
+    """Its first call may arrive all the same, from a process that was frozen: then Stripe
+    recognises one of the two. Found by `simulate-faults`: see docs/simulation.md."""
+    first = due.call(answers.timeout)
+    due.passes(age)
+    look = begin(due.transfer, due.now, due.policy, LookFirst(due.now, due.now))
+    assert isinstance(look, LookUp)
+
+    due.see_nothing(look)
+
+    again = due.send()
+    assert again.key == first.key.replace(":e1", f":e{epoch}")
+    assert again.body == first.body
+
+
 def test_key_age_begins_with_its_own_first_call(story: Story, answers: type[Answers]) -> None:
     story.call(answers.too_little)  # a stored refusal: the next epoch
     story.passes(30 * HOUR)

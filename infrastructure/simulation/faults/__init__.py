@@ -1,0 +1,2 @@
+"""Random schedules of faults: the real ledger in virtual time, in a world that tries to break
+it."""

@@ -1,0 +1,139 @@
+"""An operator in a run with faults: commands at bad moments, and the answers to alarms later."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from application.commands import Commands
+from domain.errors import LedgerError
+from domain.lifecycle import TransferStatus
+from domain.pause import EVERYTHING, LOOK_UP_FIRST, scope_of_seller, scope_of_work
+from infrastructure.simulation.faults.actors import account, until
+from infrastructure.simulation.faults.schedule import PlannedCommand
+from infrastructure.simulation.faults.world import FaultWorld
+from projections.seller_transfers import SellerTransferRow
+
+PATIENCE = 6 * 3600.0
+"""Longest wait for a step, in seconds."""
+BY, WHY = "mia", "simulated"
+
+
+class Operator:
+    """A person at the command line."""
+
+    def __init__(self, world: FaultWorld) -> None:
+        self._world = world
+
+    async def act(self, planned: PlannedCommand) -> None:
+        """Give the planned command at its moment."""
+        await until(planned.at)
+        if planned.step is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._world.reached(planned.step).wait(), PATIENCE)
+        await COMMANDS[planned.kind](self, planned)
+
+    async def _give(
+        self, kind: str, subject: str, command: Callable[[Commands], Awaitable[object]]
+    ) -> None:
+        try:
+            await self._world.ask(command)
+        except LedgerError as refused:
+            self._world.tell(f"operator: {kind} {subject} is refused: {refused}")
+            return
+        self._world.promise(kind, subject, {})
+        self._world.count(f"command {kind}")
+        self._world.tell(f"operator: {kind} {subject}")
+
+    async def _pause(self, scope: str, seconds: float) -> None:
+        await self._give("pause", scope, lambda c: c.operator.pause(scope, BY, WHY))
+        await asyncio.sleep(seconds)
+        await self.resume(scope)
+
+    async def resume(self, scope: str) -> None:
+        """End a pause."""
+        await self._give("resume", scope, lambda c: c.operator.resume(scope, BY, WHY))
+
+    async def pause_everything(self, planned: PlannedCommand) -> None:
+        """Pause everything for a while."""
+        await self._pause(EVERYTHING, planned.lasts)
+
+    async def pause_work(self, planned: PlannedCommand) -> None:
+        """Pause one kind of work for a while."""
+        kinds = ("transferring", "reversing", "refunding", "funding")
+        await self._pause(scope_of_work(random.Random(planned.seed).choice(kinds)), planned.lasts)
+
+    async def pause_seller(self, planned: PlannedCommand) -> None:
+        """Pause one seller for a while."""
+        await self._pause(scope_of_seller(planned.seller or ""), planned.lasts)
+
+    async def look_up_first(self, planned: PlannedCommand) -> None:
+        """Require a look-up before each call for a while, as after a restore."""
+        await self._pause(LOOK_UP_FIRST, planned.lasts)
+
+    async def retry(self, planned: PlannedCommand) -> None:
+        """Retry the transfers of an order."""
+        for row in self._rows(planned):
+            await self.retry_transfer(row)
+
+    async def retry_transfer(self, row: SellerTransferRow) -> None:
+        """Retry one transfer."""
+        subject = row.transfer_id
+        await self._give("retry", str(subject), lambda c: c.operator.retry(subject, BY, WHY))
+
+    async def read_charge(self, planned: PlannedCommand) -> None:
+        """Read the charge of an order again."""
+        order = planned.order or ""
+        await self._give("read_charge", order, lambda c: c.orders.read_charge(order, BY, WHY))
+
+    async def resolve(self, planned: PlannedCommand) -> None:
+        """Resolve the transfers of an order by the object that Stripe shows."""
+        for row in self._rows(planned):
+            held = [
+                one["id"]
+                for one in self._world.stripe.transfers
+                if one["metadata"].get("transfer_id") == str(row.transfer_id)
+            ]
+            if held:
+                await self._resolve(row, held[0])
+
+    async def _resolve(self, row: SellerTransferRow, evidence: str) -> None:
+        gateway = self._world.stripe.gateway()
+        await self._give(
+            "resolve",
+            str(row.transfer_id),
+            lambda c: c.operator.resolve(gateway, row.transfer_id, BY, WHY, evidence),
+        )
+
+    async def move_seller(self, planned: PlannedCommand) -> None:
+        """Pay a seller to the account that he has, as after a doubtful change."""
+        seller = planned.seller or ""
+        await self._give(
+            "move_seller",
+            seller,
+            lambda c: c.seller_accounts.move(seller, account(seller), BY, WHY),
+        )
+
+    def _rows(self, planned: PlannedCommand) -> list[SellerTransferRow]:
+        rows = self._world.fleet.database.tables["seller_transfers"].values()
+        return [row for row in list(rows) if row.order_id == planned.order]
+
+    async def heal(self) -> None:
+        """Do what the alarms ask for: retry what was given up."""
+        rows = self._world.fleet.database.tables["seller_transfers"].values()
+        for row in list(rows):
+            if row.status == TransferStatus.PERMANENTLY_FAILED or row.waiting_for == "operator":
+                await self.retry_transfer(row)
+
+
+COMMANDS: dict[str, Callable[[Operator, PlannedCommand], Awaitable[None]]] = {
+    "pause_everything": Operator.pause_everything,
+    "pause_work": Operator.pause_work,
+    "pause_seller": Operator.pause_seller,
+    "look_up_first": Operator.look_up_first,
+    "retry": Operator.retry,
+    "read_charge": Operator.read_charge,
+    "resolve": Operator.resolve,
+    "move_seller": Operator.move_seller,
+}
+"""Commands of an operator that a schedule may contain."""
