@@ -1,8 +1,8 @@
 """Worker: the loop that claims due work and takes one step of each piece, at Stripe or at the PSP.
 
-1. The rate of the whole claim is reserved. Then the intent (`CallStarted`, frozen body and key) is
-   committed, while few others wait for a slot.
-2. The call gets a slot, and is made if enough of the lease is left and the intent is young. No
+1. The rate of the whole claim is reserved, then the intent (`CallStarted`, frozen body and key) is
+   committed.
+2. The call waits for a slot, and is made if enough of the lease is left and the intent is young. No
    transaction or lock of the database is open.
 3. The outcome is committed by itself. If the process dies in between, the lease ends and another
    process goes on under the same key.
@@ -31,9 +31,6 @@ from domain.provider_call.steps import LookUp, Rest, Send
 
 ENOUGH_LEASE = timedelta(seconds=2)
 """With less of the lease left no call begins, since another process might begin it as well."""
-INTENTS_AHEAD = 4
-"""One in so many pieces of work that are held may wait for a slot with its intent committed: enough
-to keep the slots busy, and few enough that each call begins soon after its intent."""
 SHORTEST_SLEEP = 0.01
 
 log = structlog.get_logger()
@@ -75,7 +72,6 @@ class Worker(Loop, Generic[Answer]):
         )
         self._monitor, self._clock, self._slots, self._limits = monitor, clock, slots, limits
         self._recorder = OutcomeRecorder(event_log, clock)
-        self._ahead = asyncio.Semaphore(max(1, limits.capacity // INTENTS_AHEAD))
         self._leases = Leases(work, f"{process.kind}-{uuid4().hex[:12]}", limits.lease)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -143,7 +139,8 @@ class Worker(Loop, Generic[Answer]):
     async def _work_on(self, subject_id: UUID, uow: UnitOfWork, wait: float) -> None:
         try:
             await wait_for(self._stopping, wait)
-            await self._take_step(subject_id, uow)
+            if not self._stopping.is_set() and self._may_run(uow, subject_id):
+                await self._take_step(subject_id, uow)
         except Conflict:
             log.debug("another process was first", subject_id=str(subject_id))
         except Exception:  # its lease ends and it is claimed again; the others go on
@@ -156,25 +153,26 @@ class Worker(Loop, Generic[Answer]):
         return self._process.may_run(uow, subject_id, self._monitor.state)
 
     async def _take_step(self, subject_id: UUID, uow: UnitOfWork) -> None:
-        async with self._ahead:
-            if self._stopping.is_set() or not self._may_run(uow, subject_id):
-                return
-            decided_at = self._clock.now()
-            step = self._process.next_step(uow, subject_id, decided_at, self._monitor.state)
-            if uow.changed():
-                await self._event_log.append(uow)
-            if isinstance(step, Rest):
-                return
-            await self._slots.acquire()
+        decided_at = self._clock.now()
+        step = self._process.next_step(uow, subject_id, decided_at, self._monitor.state)
+        if uow.changed():
+            await self._event_log.append(uow)
+        if isinstance(step, Rest):
+            return
         answer: Answer | NotCalled
-        try:
+        async with self._slots:
             if isinstance(step, Send) and self._clock.now() - decided_at > LATEST_CALL:
                 answer = NotCalled("The call could not begin soon after its intent.")
             else:
                 answer = await self._ask_provider(subject_id, uow, step)
-        finally:
-            self._slots.release()
-        await self._record(subject_id, uow, step, answer)
+        await self._recorder.record(self._process, subject_id, uow, step, answer)
+        if isinstance(answer, NotCalled):
+            return
+        signal = self._process.signal(answer)
+        if signal is ProviderSignal.TOO_FAST:
+            await self._rate_limiter.slow_down(self._process.endpoint)
+        account = self._process.account(uow, subject_id)
+        await self._monitor.observe(subject_id, step, signal, account)
 
     async def _ask_provider(
         self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp
@@ -186,15 +184,3 @@ class Worker(Loop, Generic[Answer]):
         if isinstance(step, Send):
             return await self._process.call(uow, subject_id, step)
         return await self._process.look_up(uow, subject_id, step)
-
-    async def _record(
-        self, subject_id: UUID, uow: UnitOfWork, step: Send | LookUp, answer: Answer | NotCalled
-    ) -> None:
-        await self._recorder.record(self._process, subject_id, uow, step, answer)
-        if isinstance(answer, NotCalled):
-            return
-        signal = self._process.signal(answer)
-        if signal is ProviderSignal.TOO_FAST:
-            await self._rate_limiter.slow_down(self._process.endpoint)
-        account = self._process.account(uow, subject_id)
-        await self._monitor.observe(subject_id, step, signal, account)
