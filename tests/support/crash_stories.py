@@ -245,22 +245,23 @@ async def unreadable_webhook(world: CrashWorld, name: str) -> None:
 async def outage(world: CrashWorld, name: str) -> None:
     """Stripe answers 503 to everything until the breaker is open, and then answers again."""
     sellers = {f"s{number}": 100 for number in range(8)}
-    fault = await world.stripe.fault("status", "*", status=503)
-    await world.order(name, **sellers)
-    await world.pay(name)
-
-    async def opened() -> bool:
-        return "stripe_outage" in await world.view.alarms()
-
     waits = "CircuitBreaker.until_probe after"
-    before = world.file.count(waits)
-    await eventually(opened, "the breaker is open")
+    fault = await world.stripe.fault("status", "*", status=503)
+    try:
+        await world.order(name, **sellers)
+        await world.pay(name)
+        before = world.file.count(waits)
+        await eventually(lambda: world.view.select("select from breaker where open"), "an outage")
 
-    async def waiting() -> bool:
-        return world.file.count(waits) > before
+        async def told() -> bool:
+            if "stripe_outage" not in await world.view.alarms():
+                await _probe_now(world)
+                return False
+            return world.file.count(waits) > before
 
-    await eventually(waiting, "the next probe is waited for")
-    await world.stripe.clear_faults(fault)
+        await eventually(told, "an alarm, and a wait for the next probe")
+    finally:
+        await world.stripe.clear_faults(fault)
     await _probe_now(world)
     await world.view.reached(name, *["completed"] * len(sellers))
     await world.refund(name)
