@@ -179,7 +179,7 @@ async def change_at_stripe(world: CrashWorld, name: str) -> None:
         (row,) = await world.view.reached(name, "completed")
         await world.stripe.fault("status", "transfers.retrieve", status=503, times=1)
         await world.stripe.external_reversal(str(row.stripe_transfer_id))
-        await _read_again(world)
+        await _read_again(world, name)
         await world.view.reached(name, "reversed")
         await world.stripe.webhooks_quiet()
     finally:
@@ -187,12 +187,14 @@ async def change_at_stripe(world: CrashWorld, name: str) -> None:
     await world.assert_moved_once(name, anna=900)
 
 
-async def _read_again(world: CrashWorld) -> None:
-    """Wait until an object could not be read, and let the time until its next reading pass."""
+async def _read_again(world: CrashWorld, name: str) -> None:
+    """Wait until an object could not be read, and let the time until its next reading pass. After a
+    kill the next process may have read it."""
     later = "reason like %s and status = 'stored' and due_at > now()"
 
-    async def deferred() -> list[Json]:
-        return await world.view.select(f"select from webhook_inbox where {later}", "%read%")
+    async def deferred() -> bool:
+        rows = await world.view.select(f"select from webhook_inbox where {later}", "%read%")
+        return bool(rows) or (await world.view.transfer(name)).status == "reversed"
 
     await eventually(deferred, "the event is handled later")
     async with world.view.pool.connection() as connection:
@@ -262,7 +264,12 @@ async def outage(world: CrashWorld, name: str) -> None:
         await eventually(told, "an alarm, and a wait for the next probe")
     finally:
         await world.stripe.clear_faults(fault)
-    await _probe_now(world)
+
+    async def closed() -> bool:
+        await _probe_now(world)  # again: a killed process has used its turn
+        return not await world.view.select("select from breaker where open")
+
+    await eventually(closed, "Stripe answers a probe")
     await world.view.reached(name, *["completed"] * len(sellers))
     await world.refund(name)
     await world.view.reached(name, *["reversed"] * len(sellers))
