@@ -148,6 +148,7 @@ class BreakerMonitor(Loop):
 
     async def _probe(self) -> None:
         if not await self._gateway.answers():
+            await self._repeat_alarm()
             return
         # before the breaker is closed: a process that dies in between leaves the probe to the
         # others, and the alarm of a later outage cannot be cleared by mistake
@@ -155,6 +156,13 @@ class BreakerMonitor(Loop):
         if await self._breaker.close_breaker():
             log.info("Stripe answers again, work goes on")
         await self.refresh()
+
+    async def _repeat_alarm(self) -> None:
+        """Raise the alarm of the open breaker again: the process that opened it may have died in
+        between, or could not reach the database. A slow probe may end after a later one has closed
+        the breaker."""
+        if (await self._breaker.state()).outage:
+            await self._alarms.raise_alarm(*OUTAGE, "No answer below 500 to a probe either.")
 
     async def observe(
         self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal, account: str

@@ -3,7 +3,8 @@
 CI kills at a few points, of two stories a day. All points once, the points that move money in every
 story, all points of one story, and the table of the steps: `CRASH_POINTS=all python -m pytest -n0 -s
 tests/chaos/test_crash_points.py`, `CRASH_POINTS=every …`, `CRASH_POINTS=outage …`,
-`CRASH_POINTS=table …`. `CRASH_SHARE=1/2` and `CRASH_SHARE=2/2` divide a run. See docs/crash_tests.md.
+`CRASH_POINTS=table …`. `CRASH_SHARE=1/2` and `CRASH_SHARE=2/2` divide a run, and `CRASH_FROM=outage` continues one that has
+reached this story. See docs/crash_tests.md.
 """
 
 import inspect
@@ -49,6 +50,8 @@ SAMPLE = 2
 """Points of each story in CI."""
 PART, PARTS = map(int, os.environ.get("CRASH_SHARE", "1/1").split("/"))
 """This run kills at every `PARTS`-th point of each story, from the `PART`-th on."""
+FROM = os.environ.get("CRASH_FROM", "sale")
+"""The first story with kills; the stories before it are played without."""
 TRIES = 3 if MODE else 1
 """Times that a story is played for one point: some points are reached only with the right timing."""
 MOVES_MONEY = (
@@ -206,7 +209,8 @@ class CrashRun:
             or (MODE == "every" and step_of(point).startswith(MOVES_MONEY))
         ]
         self._chosen.update(chosen)
-        ours = chosen[PART - 1 :: PARTS]
+        has_begun = list(STORIES).index(name) >= list(STORIES).index(FROM)
+        ours = chosen[PART - 1 :: PARTS] if has_begun else []
         self._armed.update(map(_side, ours))
         return ours
 

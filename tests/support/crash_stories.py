@@ -179,7 +179,7 @@ async def change_at_stripe(world: CrashWorld, name: str) -> None:
         (row,) = await world.view.reached(name, "completed")
         await world.stripe.fault("status", "transfers.retrieve", status=503, times=1)
         await world.stripe.external_reversal(str(row.stripe_transfer_id))
-        await _read_again(world)
+        await _read_again(world, name)
         await world.view.reached(name, "reversed")
         await world.stripe.webhooks_quiet()
     finally:
@@ -187,12 +187,14 @@ async def change_at_stripe(world: CrashWorld, name: str) -> None:
     await world.assert_moved_once(name, anna=900)
 
 
-async def _read_again(world: CrashWorld) -> None:
-    """Wait until an object could not be read, and let the time until its next reading pass."""
+async def _read_again(world: CrashWorld, name: str) -> None:
+    """Wait until an object could not be read, and let the time until its next reading pass. After a
+    kill the next process may have read it."""
     later = "reason like %s and status = 'stored' and due_at > now()"
 
-    async def deferred() -> list[Json]:
-        return await world.view.select(f"select from webhook_inbox where {later}", "%read%")
+    async def deferred() -> bool:
+        rows = await world.view.select(f"select from webhook_inbox where {later}", "%read%")
+        return bool(rows) or (await world.view.transfer(name)).status == "reversed"
 
     await eventually(deferred, "the event is handled later")
     async with world.view.pool.connection() as connection:
@@ -245,23 +247,29 @@ async def unreadable_webhook(world: CrashWorld, name: str) -> None:
 async def outage(world: CrashWorld, name: str) -> None:
     """Stripe answers 503 to everything until the breaker is open, and then answers again."""
     sellers = {f"s{number}": 100 for number in range(8)}
-    fault = await world.stripe.fault("status", "*", status=503)
-    await world.order(name, **sellers)
-    await world.pay(name)
-
-    async def opened() -> bool:
-        return "stripe_outage" in await world.view.alarms()
-
     waits = "CircuitBreaker.until_probe after"
-    before = world.file.count(waits)
-    await eventually(opened, "the breaker is open")
+    fault = await world.stripe.fault("status", "*", status=503)
+    try:
+        await world.order(name, **sellers)
+        await world.pay(name)
+        before = world.file.count(waits)
+        await eventually(lambda: world.view.select("select from breaker where open"), "an outage")
 
-    async def waiting() -> bool:
-        return world.file.count(waits) > before
+        async def told() -> bool:
+            if "stripe_outage" not in await world.view.alarms():
+                await _probe_now(world)
+                return False
+            return world.file.count(waits) > before
 
-    await eventually(waiting, "the next probe is waited for")
-    await world.stripe.clear_faults(fault)
-    await _probe_now(world)
+        await eventually(told, "an alarm, and a wait for the next probe")
+    finally:
+        await world.stripe.clear_faults(fault)
+
+    async def closed() -> bool:
+        await _probe_now(world)  # again: a killed process has used its turn
+        return not await world.view.select("select from breaker where open")
+
+    await eventually(closed, "Stripe answers a probe")
     await world.view.reached(name, *["completed"] * len(sellers))
     await world.refund(name)
     await world.view.reached(name, *["reversed"] * len(sellers))

@@ -37,6 +37,8 @@ class FakeFleet:
             list[tuple[str, str]](),
         )
         self.answering = True
+        self.open_after_probe: bool | None = None
+        """State of the breaker after the next probe, if another process changes it."""
         self.watch = BreakerMonitor(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
 
     async def state(self) -> FleetState:
@@ -53,6 +55,8 @@ class FakeFleet:
         return 0.0 if self.open else None
 
     async def answers(self) -> bool:
+        if self.open_after_probe is not None:
+            self.open = self.open_after_probe
         return self.answering
 
     async def close_breaker(self) -> bool:
@@ -143,6 +147,17 @@ async def test_answer_below_500_restarts_the_count(
         await fleet.hears(ProviderSignal.SILENCE, range(SILENT - 1))
         await fleet.hears(answer, [500])
     assert not fleet.open
+
+
+@pytest.mark.parametrize(("is_open", "told"), [(True, ["stripe_outage"]), (False, [])])
+async def test_silent_probe_repeats_the_alarm_of_an_open_breaker(
+    fleet: FakeFleet, is_open: bool, told: list[str]
+) -> None:
+    """The process that opened the breaker may have died before it raised the alarm. If another
+    probe has closed the breaker meanwhile, the alarm would stay for ever."""
+    fleet.open, fleet.answering, fleet.open_after_probe = True, False, is_open
+    await fleet.watch.turn()
+    assert fleet.told == told
 
 
 async def test_alarm_ends_before_the_breaker_closes(fleet: FakeFleet) -> None:
