@@ -155,7 +155,7 @@ class PostgresInbox:
         """Return the earliest instant at which an event may be claimed; None if no event waits for
         a time."""
         row = await fetch_one(self._pool, SQL["next_due"], {"since": self._due.bound})
-        return row[0] if row else None
+        return self._due.no_later(row[0] if row else None)
 
     async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
         """Let an event wait until `subject` (an order id, for example) is released, and at the

@@ -117,4 +117,4 @@ class PostgresWorkQueue:
         """
         values = {"kind": kind, "window": AHEAD, "since": self._due[kind].bound}
         row = await fetch_one(self._pool, NEXT_DUE[kind], values)
-        return row[0] if row else None
+        return self._due[kind].no_later(row[0] if row else None)

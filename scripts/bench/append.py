@@ -29,6 +29,9 @@ from infrastructure.postgres.event_store import GROUP_LIMIT, EventStore, StoredF
 CALLERS = 64
 ROUNDS = 3
 
+Command = tuple[list[StoredFact], dict[str, list[object]]]
+"""Facts and rows to append."""
+
 
 class AppendSpeed(NamedTuple):
     """Commits per second, one new aggregate each, with the same number of callers."""
@@ -133,6 +136,11 @@ async def _appends_per_second(store: EventStore, callers: int, seconds: float) -
 
 async def create_sample(store: EventStore, mapper: Mapper[UUID]) -> int:
     """Execute a whole command: decide, encode, fold, append."""
+    return await store.append(*decide_sample(mapper))
+
+
+def decide_sample(mapper: Mapper[UUID]) -> Command:
+    """Return the fact and the row of a new aggregate."""
     now = datetime.now(UTC)
     sample = SampleTransfer(
         f"order-{uuid4().hex[:12]}",
@@ -147,7 +155,7 @@ async def create_sample(store: EventStore, mapper: Mapper[UUID]) -> int:
         StoredFact(UUID(str(e.originator_id)), e.originator_version, e.topic, e.state)
         for e in stored
     ]
-    return await store.append(facts, {"seller_transfers": [_row(sample, now)]})
+    return facts, {"seller_transfers": [_row(sample, now)]}
 
 
 def _row(sample: SampleTransfer, now: datetime) -> dict[str, object]:

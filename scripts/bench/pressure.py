@@ -18,12 +18,15 @@ from infrastructure.postgres.connections import connect
 from scripts.bench.append import scratch_database
 from scripts.bench.traffic import Traffic, Turn, traffic_on
 
-ROUNDS = 3
+ROUNDS = 8
+"""Least number of turns of each side: the load of the machine changes from one turn to the next."""
 READERS = 4
 EXPORT_SPEED = 1_000.0
 """Facts per second of a reader that passes them on, as an export does."""
-GONE_AFTER = 60.0
-"""Seconds after a disturbance at which dead rows are counted again."""
+PATIENCE = 120.0
+"""Seconds to wait until dead rows are gone: autovacuum looks at a database once a minute."""
+FEW = 0.01
+"""Part of the dead rows up to which they count as gone."""
 HOT_TABLES = ("seller_transfers", "webhook_inbox", "pace", "breaker")
 DEAD_ROWS = """
     select relname, n_dead_tup from pg_stat_user_tables where relname = any(%s)
@@ -55,7 +58,9 @@ class Cell(NamedTuple):
     pressed: Side
     undisturbed: Side
     dead_rows: dict[str, tuple[int, int]]
-    """By table: dead rows at the end of the disturbance, and a minute later."""
+    """By table: dead rows at the end of the disturbance, and in the end."""
+    gone_after: float | None = None
+    """Seconds after the disturbance at which the dead rows were gone; None if they were not."""
     light: tuple[float, float] | None = None
     """The 99th percentile of the latency (ms) of light traffic before and after the pressure."""
 
@@ -67,7 +72,11 @@ class Cell(NamedTuple):
             "p50_ms": [round(pressed.p50, 1), round(calm.p50, 1)],
             "p99_ms": [round(pressed.p99, 1), round(calm.p99, 1)],
             **({"light_p99_ms": [round(one, 1) for one in self.light]} if self.light else {}),
-            **({"dead_rows": self.dead_rows} if self.dead_rows else {}),
+            **(
+                {"dead_rows": self.dead_rows, "dead_rows_gone_after_s": self.gone_after}
+                if self.dead_rows
+                else {}
+            ),
             **(
                 {
                     "statements_ms": {
@@ -91,11 +100,8 @@ async def pressure_of(
             undisturbed, disturbed = await _in_turns(
                 quiet, pressed, disturbance(pressed_url), seconds, lasting
             )
-            before = await dead_rows(pressed_url)
-            await asyncio.sleep(min(GONE_AFTER, lasting))
-            after = await dead_rows(pressed_url)
-    dead = {table: (before.get(table, 0), after.get(table, 0)) for table in HOT_TABLES}
-    return Cell(name, side_of(disturbed), side_of(undisturbed), dead)
+            dead, gone_after = await dead_rows_until_gone(pressed_url)
+    return Cell(name, side_of(disturbed), side_of(undisturbed), dead, gone_after)
 
 
 async def _in_turns(
@@ -137,7 +143,10 @@ def readers(facts_per_second: float) -> Disturbance:
     async def run(database_url: str) -> AsyncIterator[Callable[[bool], None]]:
         command = ["-m", f"{__package__}.snapshot_reader", database_url, str(facts_per_second)]
         processes = [
-            await asyncio.create_subprocess_exec(sys.executable, *command) for _ in range(READERS)
+            await asyncio.create_subprocess_exec(
+                sys.executable, *command, stdout=asyncio.subprocess.PIPE
+            )
+            for _ in range(READERS)
         ]
 
         def switch(on: bool) -> None:
@@ -146,6 +155,9 @@ def readers(facts_per_second: float) -> Disturbance:
                 os.kill(process.pid, signal.SIGCONT if on else signal.SIGSTOP)
 
         try:
+            for process in processes:
+                assert process.stdout is not None
+                await process.stdout.readline()  # its start must not count
             yield switch
         finally:
             for process in processes:
@@ -153,6 +165,21 @@ def readers(facts_per_second: float) -> Disturbance:
                 await process.wait()
 
     return run
+
+
+async def dead_rows_until_gone(
+    database_url: str,
+) -> tuple[dict[str, tuple[int, int]], float | None]:
+    """Count dead rows now, and again until they are gone; return both counts by table, and the
+    seconds in between."""
+    began, before = time.perf_counter(), await dead_rows(database_url)
+    while True:
+        after, passed = await dead_rows(database_url), time.perf_counter() - began
+        gone = sum(after.values()) <= FEW * sum(before.values())
+        if gone or passed > PATIENCE:
+            counts = {table: (before.get(table, 0), after.get(table, 0)) for table in HOT_TABLES}
+            return counts, round(passed, 1) if gone else None
+        await asyncio.sleep(1)
 
 
 async def dead_rows(database_url: str) -> dict[str, int]:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infrastructure import garbage_collection
 from infrastructure.bootstrap import database
 from infrastructure.settings import Settings
 from scripts.bench.append import append_ratio, scratch_database
@@ -60,6 +61,7 @@ class Figure(NamedTuple):
 async def report(settings: Settings, request: Request, as_json: bool) -> None:
     """Run measurements one after the other, and print them."""
     structlog.configure(wrapper_class=QUIET)
+    garbage_collection.tune()  # as in `serve`
     console = Console(stderr=True)
     with database(settings) as url:
         figures = []

@@ -17,10 +17,13 @@ AT_THE_END = 0.2
 
 
 def main(database_url: str, facts_per_second: float) -> None:
-    """Read until this process is ended."""
+    """Read until this process is ended; print a line when the first transaction is open."""
+    first = True
     while True:
         with snapshot(database_url) as seen:
-            position = 0
+            if first:
+                print("reading", flush=True)
+            first, position = False, 0
             while rows := seen.connection.execute(PAGE, (position,)).fetchall():
                 position = rows[-1][0]
                 time.sleep(len(rows) / facts_per_second if facts_per_second else 0)

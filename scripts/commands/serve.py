@@ -12,6 +12,7 @@ import structlog
 import typer
 import uvicorn
 
+from infrastructure import garbage_collection
 from infrastructure.bootstrap import running
 from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money
@@ -70,6 +71,7 @@ def worker(look_up_first: LookUpFirst = False) -> None:
 
 def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
     loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
+    garbage_collection.tune()
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
 

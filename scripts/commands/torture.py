@@ -23,13 +23,16 @@ app = new_app()
 def torture(
     appends: Annotated[int, typer.Option(min=100, help="Acknowledged appends to reach.")] = 20_000,
     restarts: Annotated[int, typer.Option(min=0, help="Restarts of the embedded server.")] = 3,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Minutes after which no append begins.")
+    ] = 20,
     seed: Annotated[int | None, typer.Option(help="Seed of the random choices.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Write from 32 writers while sessions and server are killed, then compare the log with every
     answer; exit 1 on a violation."""
     chosen = secrets.randbelow(1 << 32) if seed is None else seed
-    plan = Plan(appends, chosen, restarts=restarts)
+    plan = Plan(appends, chosen, restarts=restarts, limit=60 * minutes)
     with (
         server_for(read_settings().database_url) as server,
         tempfile.TemporaryDirectory() as directory,

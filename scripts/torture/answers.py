@@ -12,7 +12,7 @@ TOKENS_PER_PROCESS = 1 << 40
 
 
 class Result(IntEnum):
-    """How an append ended, as far as its writer knows."""
+    """Result of an append, as far as its writer knows."""
 
     STORED = 0
     """Acknowledged with a position."""

@@ -54,6 +54,8 @@ class Plan:
     writers: int = 32
     appends_per_termination: int = 1_000
     restarts: int = 0
+    limit: float = 1_200.0
+    """Seconds after which no append begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ async def _written(plan: Plan, database_url: str, directory: Path, progress: See
             plan.appends // plan.processes,
             plan.writers // plan.processes - raw,
             raw,
+            plan.limit,
             plan.seed,
             str(directory / f"answers-{number}"),
         )

@@ -40,14 +40,15 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class WriterOrders:
-    """Task of one process: acknowledged appends to reach, by which number of tasks, and the file
-    for the answers."""
+    """Task of one process: acknowledged appends to reach, by which number of tasks, within which
+    time, and the file for the answers."""
 
     database_url: str
     process: int
     appends: int
     tasks: int
     raw_tasks: int
+    seconds: float
     seed: int
     answers: str
 
@@ -232,7 +233,8 @@ class RawWriter:
 
 
 async def main(orders: WriterOrders) -> None:
-    """Append until the ordered number of appends is acknowledged."""
+    """Append until the ordered number of appends is acknowledged, or the time is over."""
+    end = time.monotonic() + orders.seconds
     chance = random.Random(f"{orders.seed}/{orders.process}")
     contested = [uuid5(NAMESPACE_URL, f"{orders.seed}/{n}") for n in range(CONTESTED)]
     async with new_pool(orders.database_url) as pool:
@@ -252,15 +254,15 @@ async def main(orders: WriterOrders) -> None:
                 for seed in seeds[orders.tasks :]
             ]
             await asyncio.gather(
-                *(_repeat(each, orders.appends - raw_appends) for each in writers),
-                *(_repeat(each, raw_appends) for each in raws),
+                *(_repeat(each, orders.appends - raw_appends, end) for each in writers),
+                *(_repeat(each, raw_appends, end) for each in raws),
             )
             await asyncio.gather(*(raw.connection.close() for raw in raws if raw.connection))
             await store.aclose()
 
 
-async def _repeat(writer: StoreWriter | RawWriter, appends: int) -> None:
-    while writer.journal.acknowledged < appends:
+async def _repeat(writer: StoreWriter | RawWriter, appends: int, end: float) -> None:
+    while writer.journal.acknowledged < appends and time.monotonic() < end:
         try:
             await writer.act()
         except psycopg.Error:  # the server is away: nothing was sent

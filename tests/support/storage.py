@@ -22,6 +22,7 @@ from application.ports import (
 from infrastructure.postgres import alarms, circuit_breaker, inbox, rate_limiter, work_queue
 from infrastructure.postgres.connections import Pool, new_pool
 from infrastructure.postgres.directory import PostgresDirectory
+from infrastructure.postgres.due_bound import DueBound
 from infrastructure.postgres.event_store import EventStore, RecordedFact
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
@@ -128,6 +129,7 @@ class _ManualClock:
 async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
     async with new_pool(database_url) as pool:
         store, webhooks = EventStore(database_url, pool), inbox.PostgresInbox(database_url, pool)
+        work = work_queue.PostgresWorkQueue(pool)
         await asyncio.gather(store.start(), webhooks.start())
         listeners: list[Listener] = []
 
@@ -140,6 +142,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
 
         async def let_pass(time: timedelta) -> None:
             await _put_back(pool, time)
+            webhooks._due, work._due = DueBound(), {kind: DueBound() for kind in work._due}
 
         async def facts() -> list[RecordedFact]:
             return await store.feed()
@@ -154,7 +157,7 @@ async def on_postgres(database_url: str) -> AsyncIterator[Storage]:
             yield Storage(
                 PostgresEventLog(store),
                 PostgresDirectory(pool),
-                work_queue.PostgresWorkQueue(pool),
+                work,
                 alarms.PostgresAlarms(pool),
                 webhooks,
                 lambda rate: rate_limiter.PostgresRateLimiter(pool, rate),

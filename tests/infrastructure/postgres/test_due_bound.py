@@ -1,5 +1,6 @@
 """The bound of searches for due rows, in random histories of a table with virtual time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from infrastructure.postgres.due_bound import EARLIEST, LONGEST, MARGIN, SHARE, DueBound
+from infrastructure.postgres.due_bound import EARLIEST, IN_A_ROW, LONGEST, MARGIN, SHARE, DueBound
 
 BEGIN = datetime(2026, 11, 30, tzinfo=UTC)
 SECONDS = st.floats(0, 90)
@@ -49,8 +50,9 @@ class Histories(RuleBasedStateMachine):
         return BEGIN + timedelta(seconds=self.clock)
 
     @initialize()
-    def first_search_is_slow(self) -> None:
-        self.bound.end(self.bound.start(), 1.0, None, self.now)
+    def first_searches_are_slow(self) -> None:
+        for _ in range(IN_A_ROW):
+            self.bound.end(self.bound.start(), 1.0, None, self.now)
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
@@ -111,34 +113,48 @@ TestHistories = Histories.TestCase
 TestHistories.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
-def test_bound_is_used_only_after_a_slow_search() -> None:
-    now, clock = BEGIN, 100.0
-    bound = DueBound(lambda: clock)
-    bound.end(bound.start(), 0.01, now, now)
-    assert bound.start() == bound.bound == EARLIEST
-    bound.end(EARLIEST, 1.0, now, now)
-    assert bound.start() == bound.bound == now - MARGIN
-    bound.end(now - MARGIN, 0.001, now, now)  # says nothing about a search of everything
-    assert bound.start() == now - MARGIN
+def slow_bound(clock: Callable[[], float], seconds: float = 1.0) -> DueBound:
+    bound = DueBound(clock)
+    for _ in range(IN_A_ROW):
+        bound.end(bound.start(), seconds, None, BEGIN)
+    return bound
+
+
+def test_bound_is_used_only_after_several_slow_searches() -> None:
+    bound = DueBound(lambda: 100.0)
+    for seconds in (1.0, 1.0, 0.001, 1.0, 1.0):
+        bound.end(bound.start(), seconds, BEGIN, BEGIN)
+        assert bound.start() == bound.bound == EARLIEST
+    bound.end(EARLIEST, 1.0, BEGIN, BEGIN)
+    assert bound.start() == bound.bound == BEGIN - MARGIN
+    bound.end(BEGIN - MARGIN, 0.001, BEGIN, BEGIN)  # says nothing about a search of everything
+    assert bound.start() == BEGIN - MARGIN
+
+
+def test_one_claim_at_a_time_searches_everything() -> None:
+    clock = 100.0
+    bound = slow_bound(lambda: clock)
     clock += 1 / SHARE
     assert bound.start() == EARLIEST
-    assert bound.start() == now - MARGIN  # one search of everything at a time
+    assert bound.start() == BEGIN - MARGIN
     clock += LONGEST
     assert bound.start() == EARLIEST  # the one before has failed
 
 
 def test_slow_search_is_repeated_within_a_minute() -> None:
-    clock = 0.0
-    bound = DueBound(lambda: clock)
-    bound.end(bound.start(), 29.0, None, BEGIN)
-    clock += LONGEST
+    clock, later = 29.0, BEGIN + timedelta(hours=1)
+    assert DueBound().no_later(later) == later
+    bound = slow_bound(lambda: clock, 29.0)
+    minute = BEGIN + timedelta(seconds=LONGEST)
+    assert bound.no_later(None) == bound.no_later(later) == minute
+    assert bound.no_later(BEGIN) == BEGIN
+    clock = LONGEST
     assert bound.start() == EARLIEST
 
 
 def test_bound_keeps_a_late_row_that_another_claim_has_seen() -> None:
-    clock, late = 0.0, BEGIN - timedelta(hours=1)
-    bound = DueBound(lambda: clock)
-    bound.end(bound.start(), 29.0, None, BEGIN)
+    clock, late = 29.0, BEGIN - timedelta(hours=1)
+    bound = slow_bound(lambda: clock, 29.0)
     bounded = bound.start()
     clock += LONGEST
     bound.end(bound.start(), 1.0, late, BEGIN)

@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import TupleRow
 
 from infrastructure.postgres.connections import Pool, connect
-from infrastructure.postgres.due_bound import EARLIEST, MARGIN, DueBound
+from infrastructure.postgres.due_bound import EARLIEST, IN_A_ROW, LONGEST, MARGIN, DueBound
 from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.named_queries import queries
 from infrastructure.postgres.work_queue import CLAIM, NEXT_DUE, PostgresWorkQueue
@@ -133,20 +133,37 @@ async def test_search_from_the_earliest_row_finds_all(person: Person, kind: str)
 
 
 def slow(bound: DueBound) -> None:
-    """Let the last claim have searched everything for ten seconds."""
-    bound.end(EARLIEST, 10.0, None, datetime.now(UTC))
+    """Let the last claims have searched everything for ten seconds."""
+    for _ in range(IN_A_ROW):
+        bound.end(EARLIEST, 10.0, None, datetime.now(UTC))
+
+
+INSERT = b"""insert into seller_transfers select %s, 'o', 's', 'd', 'sale', 1, 'EUR', 'reversal_pending', 0, null, null,
+    0, now() - %s::interval, null, null, null, 'g', null, 1, now(), now()"""
+
+
+async def test_late_transfer_is_found_by_the_next_search_of_everything(
+    pool: Pool, person: Person
+) -> None:
+    clock, late = 0.0, uuid4()
+    queue = PostgresWorkQueue(pool)
+    queue._due["reversing"] = bound = DueBound(lambda: clock)
+    slow(bound)
+    await person.execute(INSERT, [late, timedelta(hours=1)])
+    assert (await queue.claim("reversing", "w1", 9, LEASE)).ids == []
+    at = await queue.next_due("reversing")
+    assert at is not None
+    assert at <= datetime.now(UTC) + timedelta(seconds=LONGEST)
+    clock += LONGEST
+    assert (await queue.claim("reversing", "w1", 9, LEASE)).ids == [late]
 
 
 async def test_bounded_claim_finds_new_and_abandoned_transfers(pool: Pool, person: Person) -> None:
-    insert = (
-        b"insert into seller_transfers select %s, 'o', 's', 'd', 'sale', 1, 'EUR', 'reversal_pending', 0, "
-        b"null, null, 0, now(), null, null, null, 'g', null, 1, now(), now()"
-    )
     queue, first, second = PostgresWorkQueue(pool), uuid4(), uuid4()
-    await person.execute(insert, [first])
+    await person.execute(INSERT, [first, timedelta(0)])
     assert (await queue.claim("reversing", "w1", 9, LEASE)).ids == [first]
     slow(queue._due["reversing"])
-    await person.execute(insert, [second])
+    await person.execute(INSERT, [second, timedelta(0)])
     assert (await queue.claim("reversing", "w1", 9, LEASE)).ids == [second]
     assert queue._due["reversing"].bound > EARLIEST
     await person.execute("update seller_transfers set leased_until = now()")  # both holders died
