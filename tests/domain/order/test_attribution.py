@@ -4,11 +4,11 @@ restore has to explain."""
 import pytest
 
 from domain.fact import Fact
-from domain.identity import dispute_cause
+from domain.identity import compensation, dispute_cause
 from domain.order.aggregate import Order
 from domain.order.attribution import causes_of, explained, withdraw_revoked
 from domain.order.disputes import count_dispute
-from domain.order.recovery import of_seller, withdraw_unsent
+from domain.order.recovery import net_taken, of_seller, withdraw_unsent
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
@@ -159,3 +159,23 @@ def test_newest_transfer_of_a_seller_comes_first() -> None:
     assert of_seller([sold, given_back], "ada") == [given_back, sold]
     assert of_seller([given_back, sold], "ada") == [given_back, sold]
     assert of_seller([given_back, sold], "bob") == []
+
+
+def test_compensation_counts_unless_its_cause_is_not_recorded() -> None:
+    sold = holding(reversal("r1", 45, R.REVERSED), reversal("r2", 20, R.REVERSED))
+    given_back = [
+        SellerTransfer.create(
+            now=START,
+            order_id="order-1",
+            seller_id="ada",
+            destination="acct_ada",
+            amount=amount,
+            currency="EUR",
+            cause=compensation(sold.id, cause_id),
+        )
+        for cause_id, amount in (("r1", 40), ("r2", 5))
+    ]
+    assert net_taken([sold]) == 65
+    assert net_taken([sold, *given_back]) == 20
+    sold.reversals["rev-r1"] = sold.reversals["rev-r1"]._replace(missing=True)
+    assert net_taken([sold, *given_back]) == 15

@@ -273,3 +273,22 @@ def test_evidence_that_stops_a_pending_transfer_names_its_request(story: Story) 
     story.news()
     keep_evidence(story.transfer, TRANSFER, "tr_9", 5, "why", "req_9", story.now)
     assert story.told() == ["PermanentlyFailed"], "nothing new is known"
+
+
+@pytest.mark.parametrize(("taken", "left"), [(9_999, 1), (6_001, 3_999), (6_000, 4_000)])
+def test_running_reversal_asks_for_at_most_what_is_left(
+    story: Story, taken: int, left: int
+) -> None:
+    transfer = story.reversing().transfer
+    take_in(transfer, books(transfer, ours(transfer, "r2", taken)), {"r2"}, story.now)
+    assert (story.reversal.refund_id, story.reversal.amount) == ("refund-1", left)
+
+
+def test_imported_reversal_without_a_refund_is_withdrawn_without_a_cause(story: Story) -> None:
+    transfer = story.reversing().transfer
+    running = story.reversal
+    transfer.reversals[running.reversal_id] = running._replace(refund_id=None)
+    seen = books(transfer, ours(transfer, "r2", 10_000))
+    assert take_in(transfer, seen, {"r2"}, story.now) == ["r2"]
+    withdrawn = next(one for one in story.news() if isinstance(one, facts.ReversalWithdrawn))
+    assert (withdrawn.cause_id, withdrawn.refund_id) == ("", None)
