@@ -136,6 +136,12 @@ def test_transfer_without_a_reduction_explains_nothing(order: Order) -> None:
     assert [one.reductions.get("r1") for one in transfers] == [None, 30]
 
 
+def test_least_amount_that_was_not_sent_is_explained(order: Order) -> None:
+    transfers = [holding(reductions={NOT_RECORDED: 1})]
+    assert explained(order, transfers, 0, "r1", START) == 0
+    assert transfers[0].reductions == {NOT_RECORDED: 0, "r1": 1}
+
+
 def test_nothing_is_withdrawn_without_an_excess() -> None:
     transfer = holding(reversal("r1", 10))
     version = transfer.version

@@ -116,7 +116,6 @@ def test_amount_owed_of_a_settled_transfer_is_told_when_it_changes(story: Story)
 
 
 def test_resolution_without_a_known_cause_never_lapses(story: Story) -> None:
-    imported = closed("r1", 30)._replace(refund_id=None, reason="imported")
-    transfer = holding(story, imported)
+    transfer = holding(story, closed("r1", 30)._replace(refund_id=None))
     assert lapse_uncovered([transfer], 45, set(), story.now) == 0
     assert transfer.lapsed == []
