@@ -274,3 +274,5 @@ def test_report_is_news_once() -> None:
     assert not dispute.report(D.CHALLENGED, "stripe:evt_3", NOW)
     assert dispute.report(D.WITHDRAWN, "stripe:evt_4", NOW)
     assert not dispute.report(D.OPENED, "stripe:evt_5", NOW)
+    assert dispute.report(D.REINSTATED, "stripe:evt_6", NOW)
+    assert not dispute.report(D.REINSTATED, "stripe:evt_7", NOW)

@@ -88,7 +88,7 @@ def test_error_carries_its_parts_and_says_them(number: int) -> None:
     error, carried = errors_with_parts()[number]
     assert {name: vars(error).get(name) for name in carried} == carried
     said = str(error)
-    assert said, "a person reads it"
+    assert " " in said, "a person reads it"
     told = [value for value in carried.values() if isinstance(value, str | int | UUID)]
     hidden = {"order", "in_doubt", 4, True, False}
     assert [value for value in told if value not in hidden and str(value) not in said] == []

@@ -494,3 +494,17 @@ def test_given_up_import_names_the_refund_that_was_tried(
 ) -> None:
     transfer = opened(SellerTransfer, imported("permanently_failed", NOW, **columns))
     assert (transfer.refund_given_up, transfer.refunds_before) == (given_up, before)
+
+
+@pytest.mark.parametrize(("stated", "due"), [(None, 7_000), (500, 500)])
+def test_imported_reversal_is_about_the_rest_unless_it_says(stated: int | None, due: int) -> None:
+    fact = imported(
+        "reversal_pending",
+        NOW,
+        stripe_transfer_id="tr_1",
+        reversal_id="rev-1",
+        amount_reversed=3_000,
+        reversal_amount=stated,
+    )
+    assert fact.reversal_due == due
+    assert opened(SellerTransfer, fact).reversals["rev-1"].amount == due

@@ -20,7 +20,7 @@ from domain.seller_transfer.facts import EvidenceHeld, PermanentlyFailed
 from domain.seller_transfer.manual_resolution import resolve, resolve_by_transfer
 from domain.seller_transfer.opening_facts import LONG_AGO, Imported
 from domain.seller_transfer.reversal import ReversalStatus
-from domain.seller_transfer.reversal_facts import ReversalQueued
+from domain.seller_transfer.reversal_facts import ReversalQueued, ReversalSettled
 from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import record_look_up
 from tests.support.domain_story import Sale, Story, imported
@@ -210,6 +210,8 @@ def test_old_systems_reversal_is_the_outcome(story: Story, asked: int | None) ->
         due,
     )
     assert (story.transfer.amount_reversed, story.transfer.next_retry_at) == (1_000 + due, None)
+    ended = next(fact for fact in story.news() if isinstance(fact, ReversalSettled))
+    assert (ended.settled_by, ended.note) == ("external", "made by the older system")
 
 
 def test_partial_match_is_decided_by_a_person(story: Story) -> None:

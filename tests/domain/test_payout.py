@@ -43,3 +43,10 @@ def test_stored_payout_reads_back_unchanged(storage: FactStorage, state: StateOf
         "Failed",
     ]
     assert state(storage.replayed(list(payout.collect_events()))) == state(payout)
+
+
+def test_report_of_a_payout_is_news_once() -> None:
+    payout = a_payout()
+    assert payout.report(S.PAID, None, "stripe:evt_2", NOW)
+    assert not payout.report(S.PAID, None, "stripe:evt_3", NOW)
+    assert not payout.report(S.IN_TRANSIT, None, "stripe:evt_4", NOW)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutation.mutants import mutants
-from tests.mutation.report import report
+from tests.mutation.report import EQUIVALENT, report
 from tests.mutation.run import ROOT, chosen
 
 SOURCE = '''
@@ -73,3 +73,11 @@ def test_run_catches_what_tests_see_and_reports_the_rest(tmp_path: Path) -> None
     results = [json.loads(line) for line in out.read_text().splitlines()]
     assert {line["key"]: line["result"] for line in results} == RUN
     assert next(report(out)) == "all: 2 of 3 caught (66.7%)"
+
+
+def test_equivalent_mutants_exist_and_have_a_reason() -> None:
+    paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "domain").rglob("*.py"))
+    every = {mutant.key for path in paths for mutant in mutants(ROOT, path)}
+    listed = [line.split("\t") for line in EQUIVALENT.read_text().splitlines()]
+    assert [key for key, _ in listed if key not in every] == []
+    assert all(reason.endswith(".") for _, reason in listed)

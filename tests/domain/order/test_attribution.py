@@ -3,17 +3,17 @@ restore has to explain."""
 
 import pytest
 
-from domain.fact import Fact
-from domain.identity import dispute_cause
+from domain.fact import Fact, opened
+from domain.identity import compensation, dispute_cause
 from domain.order.aggregate import Order
 from domain.order.attribution import causes_of, explained, withdraw_revoked
 from domain.order.disputes import count_dispute
-from domain.order.recovery import of_seller, withdraw_unsent
+from domain.order.recovery import net_taken, of_seller, recover_shares, withdraw_unsent
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
 from domain.seller_transfer.state import NOT_RECORDED
-from tests.support.domain_story import START, Story
+from tests.support.domain_story import START, Sale, Story, imported
 
 R = ReversalStatus
 DP = dispute_cause("dp")
@@ -136,6 +136,12 @@ def test_transfer_without_a_reduction_explains_nothing(order: Order) -> None:
     assert [one.reductions.get("r1") for one in transfers] == [None, 30]
 
 
+def test_least_amount_that_was_not_sent_is_explained(order: Order) -> None:
+    transfers = [holding(reductions={NOT_RECORDED: 1})]
+    assert explained(order, transfers, 0, "r1", START) == 0
+    assert transfers[0].reductions == {NOT_RECORDED: 0, "r1": 1}
+
+
 def test_nothing_is_withdrawn_without_an_excess() -> None:
     transfer = holding(reversal("r1", 10))
     version = transfer.version
@@ -143,6 +149,15 @@ def test_nothing_is_withdrawn_without_an_excess() -> None:
         assert withdraw_unsent([transfer], excess, "r1", START, only_own=True) == excess
     assert transfer.version == version
     assert withdraw_unsent([transfer], 12, "r1", START, only_own=True) == 2
+
+
+def test_newest_unsent_reversals_are_withdrawn_first() -> None:
+    transfer = holding(reversal("r1", 10), reversal("r2", 20))
+    assert withdraw_unsent([transfer], 25, "r9", START, only_own=False) == 0
+    assert [(one.amount, one.state) for one in transfer.reversals.values()] == [
+        (5, R.REQUESTED),
+        (20, R.WITHDRAWN),
+    ]
 
 
 def test_newest_transfer_of_a_seller_comes_first() -> None:
@@ -159,3 +174,53 @@ def test_newest_transfer_of_a_seller_comes_first() -> None:
     assert of_seller([sold, given_back], "ada") == [given_back, sold]
     assert of_seller([given_back, sold], "ada") == [given_back, sold]
     assert of_seller([given_back, sold], "bob") == []
+
+
+def test_compensation_counts_unless_its_cause_is_not_recorded() -> None:
+    sold = holding(reversal("r1", 45, R.REVERSED), reversal("r2", 20, R.REVERSED))
+    given_back = [
+        SellerTransfer.create(
+            now=START,
+            order_id="order-1",
+            seller_id="ada",
+            destination="acct_ada",
+            amount=amount,
+            currency="EUR",
+            cause=compensation(sold.id, cause_id),
+        )
+        for cause_id, amount in (("r1", 40), ("r2", 5))
+    ]
+    assert net_taken([sold]) == 65
+    assert net_taken([sold, *given_back]) == 20
+    sold.reversals["rev-r1"] = sold.reversals["rev-r1"]._replace(missing=True)
+    assert net_taken([sold, *given_back]) == 15
+
+
+def test_seller_without_a_transfer_is_passed_over(sale: type[Sale]) -> None:
+    story = sale(100, {"ada": 50, "bob": 40}).all_go_through()
+    story.order.allocate_refund("r1", 50, "EUR", None, story.now)
+    assert recover_shares(story.order, [story.of("bob")], "r1", story.now) == []
+    assert (story.of("ada").taken, story.of("bob").taken) == (0, 20)
+
+
+def test_refund_reversed_before_the_import_is_covered_beside_a_compensation(order: Order) -> None:
+    fact = imported(
+        "partially_reversed",
+        START,
+        amount=500,
+        amount_reversed=100,
+        stripe_transfer_id="tr_1",
+        refund_id="r1",
+    )
+    sold = opened(SellerTransfer, fact)
+    given_back = SellerTransfer.create(
+        now=START,
+        order_id="order-1",
+        seller_id="ada",
+        destination="acct_ada",
+        amount=5,
+        currency="EUR",
+        cause=compensation(sold.id, "r0"),
+    )
+    assert recover_shares(order, [sold, given_back], "r2", START) == []
+    assert sold.taken + given_back.taken - given_back.original == 200, "r1 was taken before"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.errors import AwaitsPayment, CollectedDiffers, PaymentVoided, Refused
+from domain.errors import AwaitsPayment, CollectedDiffers, ContentDiffers, PaymentVoided, Refused
 from domain.identity import dispute_cause
 from domain.order.aggregate import Order
 from domain.order.collected import (
@@ -311,3 +311,15 @@ def test_stated_amount_is_at_least_what_was_ordered_and_refunded(sale: type[Sale
     assert correct_collected(story.order, 10_500, "api", story.now)
     assert not correct_collected(story.order, 10_500, "api", story.now)
     assert (story.order.collected, story.order.refundable) == (10_500, 0)
+
+
+def test_unpaid_order_may_be_paid_by_another_payment(sale: type[Sale]) -> None:
+    story = sale(10_000, {"ada": 9_000}, paid=False)
+    story.order.payment_id = "pay-2"
+    require_collected(story.order, "pay-1", 10_000, "EUR")
+    story.order.payment_id = None
+    paid(story, None)
+    require_collected(story.order, None, 10_000, "EUR")
+    require_collected(story.order, "pay-1", 10_000, "EUR")
+    with pytest.raises(ContentDiffers, match="payment_id"):
+        require_collected(story.order, "pay-2", 10_000, "EUR")

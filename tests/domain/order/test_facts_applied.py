@@ -298,3 +298,30 @@ def test_causes_are_refunds_first_then_disputes(order: Order) -> None:
     assert order.causes == ["r1", dispute_cause("dp_1")]
     order.revoke_refund("r1", START)
     assert order.causes == [dispute_cause("dp_1")]
+
+
+def test_revoked_dispute_takes_nothing_before_the_others(order: Order) -> None:
+    for name in ("dp_0", "dp_1", "dp_2"):
+        count_dispute(order, name, 300, "EUR", START)
+    revoke_dispute(order, "dp_0", START)
+    assert reduce_dispute(order, "dp_2", 200, START)
+    fact = last(order)
+    assert isinstance(fact, facts.DisputeReduced)
+    assert (fact.before, fact.amount, fact.counted) == (300, 200, 200)
+    order.allocate_refund("r1", 900, "EUR", None, START)
+    assert reduce_dispute(order, "dp_1", 90, START)
+    fact = last(order)
+    assert isinstance(fact, facts.DisputeReduced)
+    assert fact.counted == 90
+
+
+def test_parts_in_steps_are_compared_only_if_they_are_named() -> None:
+    shares: list[Share] = [
+        {"seller_id": "ada", "destination": "acct_ada", "amount": 500},
+        {"seller_id": "kim", "destination": "acct_kim", "amount": 200, "currency": "KWD"},
+    ]
+    order = Order.register(START, order_id="o1", currency="EUR", amount=1_000, shares=shares)
+    assert order.objection_to_refund(100, "EUR", {"ada": 50}) is None
+    assert order.objection_to_refund(100, "EUR", {"kim": 20}) is None
+    why = order.objection_to_refund(100, "EUR", {"kim": 21})
+    assert why == "its allocation takes 21 from 'kim', and Stripe moves KWD in steps of 10"

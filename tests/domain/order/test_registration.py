@@ -184,6 +184,7 @@ def test_connectors_name_is_recorded_once_after_the_payment() -> None:
     assert isinstance(named, ConnectorPaymentNamed)
     assert (named.connector, named.connector_payment, named.source) == ("stripe", "pi_1", "psp")
     assert (named.read_charge_at, order.connector_payment) == (START, "pi_1")
+    assert (order.read_charge_at, order.charge_reads) == (START, 0)
     order.pay("pay_1", None, "psp", START, ConnectorPayment("stripe", "pi_2"))
     assert last(order, 3) is named
 

@@ -135,3 +135,10 @@ def test_decision_counts_its_amount_or_its_parts_in_the_currency(order: Order) -
     assert counted_by_default(order, "r1", 70, "USD", parts) == 40
     assert counted_by_default(order, "r1", 170, "EUR", parts) == 100, "the rest of the order"
     assert counted_by_default(order, "r3", 170, "EUR", parts) == 170, "its own part is free"
+
+
+def test_decided_refund_takes_the_parts_of_the_decision(order: Order) -> None:
+    decide(order, "r1", {"ada": 40}, 60, MIA, NOW)
+    assert order.allocate_refund("r1", 70, "USD", None, NOW) is None
+    assert order.seller_targets == {"ada": 40, "bob": 0}
+    assert (order.refunds["r1"].amount, order.refunds["r1"].explicit) == (60, {"ada": 40})

@@ -10,6 +10,7 @@ from domain.order.facts import ReversalMadeByRefund
 from domain.order.split import (
     DoesNotFit,
     NotMadeYet,
+    attribute_made_reversal,
     learn_made_reversal,
     learn_made_transfer,
 )
@@ -234,3 +235,9 @@ def test_reversal_that_was_recorded_as_external_is_learned(split: Sale) -> None:
     assert split.of("ada").taken == 25
     with pytest.raises(NotMadeYet):
         learn_reversal(split, "r2", 50, shown(by_refund(25)))
+
+
+def test_reversal_of_a_refund_is_attributed_once(split: Sale) -> None:
+    learn_reversal(split, "r1", 50, shown(by_refund(25)))
+    split.is_refunded("r1", 50)
+    assert attribute_made_reversal(split.order, split.transfers, "r1", 5, split.now) == 0

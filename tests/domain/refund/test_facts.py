@@ -189,3 +189,12 @@ def test_refund_made_elsewhere_may_be_asked_about() -> None:
     refund = opened("psp")
     refund.defer(DEFERRED, NOW)
     assert refund.operation == Operation("refund").deferred(DEFERRED, NOW)
+
+
+def test_repetition_without_the_psps_name_is_equal() -> None:
+    refund = opened()
+    refund.name("r1-psp", "psp-1", NOW)
+    refund.agree("o1", 40, None, None, None)
+    refund.agree("o1", 40, "psp-1", None, None)
+    with pytest.raises(ContentDiffers, match="psp_refund_id"):
+        refund.agree("o1", 40, "psp-2", None, None)

@@ -144,7 +144,10 @@ def test_waiting_reversals_fit_into_what_is_left(
 ) -> None:
     transfer = holding(story, reversal(R.QUEUED, "r1", 10), reversal(R.QUEUED, "r2", 20))
     transfer.fit_queue(left, story.now)
-    assert (story.told(), transfer.shortened) == (told, shortened)
+    news = story.news()
+    assert ([type(fact).__name__ for fact in news], transfer.shortened) == (told, shortened)
+    lowered = [fact for fact in news if isinstance(fact, facts.ReversalReduced)]
+    assert {fact.epoch for fact in lowered} <= {1}
     assert sum(one.amount for one in transfer.queue) == max(left, 0)
 
 

@@ -15,6 +15,7 @@ from domain.seller_transfer.manual_resolution import (
     resolve_by_transfer,
 )
 from domain.seller_transfer.reversal import ReversalStatus
+from domain.seller_transfer.stripe_call import keep_evidence
 from tests.support.domain_story import Answers, Story
 
 S = TransferStatus
@@ -277,3 +278,28 @@ def test_end_of_a_wait_says_why_the_transfer_waited(
     by_mia(story)
     ended = next(fact for fact in story.news() if isinstance(fact, facts.PermanentlyFailed))
     assert (ended.reason, ended.detail) == (reason, detail)
+
+
+def test_payment_that_was_held_as_evidence_can_be_resolved_with(story: Story) -> None:
+    keep_evidence(story.transfer, "transfer", "tr_9", 10_000, "why", None, story.now)
+    assert (story.status, story.transfer.paid) == (S.PERMANENTLY_FAILED, True)
+    seen = TransferAtStripe("tr_9", 10_000, 0, "EUR", "acct_ada", None)
+    resolve_by_transfer(story.transfer, seen, "mia", "it is ours", story.now)
+    assert (story.status, story.transfer.stripe_transfer_id) == (S.COMPLETED, "tr_9")
+
+
+def test_reversal_of_another_refund_is_no_evidence(stuck: Story) -> None:
+    books = stuck.books(ReversalAtStripe("trr_9", 4_000, "of-another"))
+    with pytest.raises(EvidenceDiffers, match="has the reversal_id 'of-another'"):
+        resolve_by_reversal(stuck.transfer, books, "trr_9", "mia", "made", stuck.now)
+
+
+@pytest.mark.parametrize(
+    ("reversed_", "status"), [(9_999, S.PARTIALLY_REVERSED), (10_000, S.REVERSED)]
+)
+def test_written_off_transfer_is_reversed_if_nothing_is_left(
+    stuck: Story, reversed_: int, status: TransferStatus
+) -> None:
+    stuck.transfer.amount_reversed = reversed_
+    by_mia(stuck)
+    assert stuck.status is status

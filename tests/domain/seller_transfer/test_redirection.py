@@ -140,3 +140,15 @@ def test_imported_transfer_that_may_be_paid_keeps_its_account(story: Story) -> N
     assert not moved(story)
     transfer.next_retry_at = story.now
     assert moved(story)
+
+
+def test_new_account_is_recorded_once_and_makes_nothing_due(story: Story) -> None:
+    transfer = story.transfer
+    transfer.next_retry_at, transfer.awaits_charge = None, True
+    assert moved(story)
+    fact = story.last(facts.Redirected)
+    assert (fact.destination, fact.former, fact.epoch) == ("acct_new", "acct_ada", 1)
+    assert (fact.actor, fact.reason) == ("mia", "a new account")
+    assert (fact.next_retry_at, fact.due_now) == (None, False), "it waits for its charge"
+    assert not moved(story)
+    assert story.told() == []

@@ -113,3 +113,9 @@ def test_amount_owed_of_a_settled_transfer_is_told_when_it_changes(story: Story)
     transfer.reversals.clear()
     tell_owed(transfer, story.now)
     assert story.only(facts.OwedOutside).amount == 0
+
+
+def test_resolution_without_a_known_cause_never_lapses(story: Story) -> None:
+    transfer = holding(story, closed("r1", 30)._replace(refund_id=None))
+    assert lapse_uncovered([transfer], 45, set(), story.now) == 0
+    assert transfer.lapsed == []

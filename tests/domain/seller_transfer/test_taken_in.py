@@ -10,7 +10,8 @@ from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStri
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.found_reversals import NOTE, not_recorded, take_in
-from domain.seller_transfer.stripe_call import keep_evidence
+from domain.seller_transfer.reversal_outcome import record_look_up as record_reversal_look_up
+from domain.seller_transfer.stripe_call import end_reversal, keep_evidence
 from domain.seller_transfer.transfer_outcome import complete, record_look_up
 from tests.support.domain_story import START, Answers, Sale, Story, imported
 
@@ -273,3 +274,66 @@ def test_evidence_that_stops_a_pending_transfer_names_its_request(story: Story) 
     story.news()
     keep_evidence(story.transfer, TRANSFER, "tr_9", 5, "why", "req_9", story.now)
     assert story.told() == ["PermanentlyFailed"], "nothing new is known"
+
+
+@pytest.mark.parametrize(("taken", "left"), [(9_999, 1), (6_001, 3_999), (6_000, 4_000)])
+def test_running_reversal_asks_for_at_most_what_is_left(
+    story: Story, taken: int, left: int
+) -> None:
+    transfer = story.reversing().transfer
+    take_in(transfer, books(transfer, ours(transfer, "r2", taken)), {"r2"}, story.now)
+    assert (story.reversal.refund_id, story.reversal.amount) == ("refund-1", left)
+
+
+def test_imported_reversal_without_a_refund_is_withdrawn_without_a_cause(story: Story) -> None:
+    transfer = story.reversing().transfer
+    running = story.reversal
+    transfer.reversals[running.reversal_id] = running._replace(refund_id=None)
+    seen = books(transfer, ours(transfer, "r2", 10_000))
+    assert take_in(transfer, seen, {"r2"}, story.now) == ["r2"]
+    withdrawn = next(one for one in story.news() if isinstance(one, facts.ReversalWithdrawn))
+    assert (withdrawn.cause_id, withdrawn.refund_id) == ("", None)
+
+
+def test_look_up_for_a_reversal_takes_the_others_in(story: Story, answers: type[Answers]) -> None:
+    transfer = story.reversing().transfer
+    for _ in range(6):
+        story.call(answers.timeout)
+    look = story.look()
+    seen = books(transfer, ours(transfer, "r2", 100))
+    causes = record_reversal_look_up(
+        transfer, seen, story.now, story.policy, look, recorded={"r2", "refund-1"}
+    )
+    assert causes == ["r2"]
+    assert (transfer.amount_reversed, story.reversal.refund_id) == (100, "refund-1")
+
+
+def test_evidence_for_another_operation_does_not_stop_the_running_one(story: Story) -> None:
+    transfer = story.reversing().transfer
+    keep_evidence(transfer, TRANSFER, "tr_9", 5, "why", None, story.now)
+    assert story.told() == ["EvidenceHeld"]
+    assert story.status is S.REVERSAL_PENDING
+
+
+@pytest.mark.parametrize(("amount", "shortened"), [(4_000, set()), (3_999, {"refund-1"})])
+def test_cause_is_shortened_if_stripe_took_less(
+    story: Story, amount: int, shortened: set[str]
+) -> None:
+    transfer = story.reversing().transfer
+    end_reversal(transfer, story.reversal, "trr_1", amount, "us", story.now)
+    assert transfer.shortened == shortened
+    fact = story.last(facts.PartiallyReversed)
+    assert (fact.amount, fact.drift, fact.settled_by) == (amount, amount - 4_000, "us")
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [(None, "awaiting_funds"), ("parameter_invalid", "rejected"), ("other", "awaiting_funds")],
+)
+def test_code_that_is_not_about_funds_outweighs_the_words(
+    story: Story, code: str | None, why: str
+) -> None:
+    story.reversing()
+    refusal = Rejected(400, code, "insufficient", stored=True, says_no_funds=True)
+    story.call(refusal, story.books())
+    assert story.last(facts.AttemptDeferred).why == why
