@@ -302,7 +302,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
         self.call["running"] = False
         if self.call["of"] is None:
             found = [self._seen()] if self.stripe.paid else []
-            transfer_outcome.record_look_up(self.transfer, found, self.now, look)
+            transfer_outcome.record_look_up(self.transfer, found, self.now, POLICY, look)
         else:
             reversal_outcome.record_look_up(self.transfer, self._seen(), self.now, POLICY, look)
             found = [self._seen()] if look.what in self.stripe.taken else []

@@ -89,7 +89,7 @@ class Ledger:
         self.at += timedelta(seconds=1)
         return self.at
 
-    def observe(self, database_now: datetime) -> None: ...
+    def observe(self, asked: datetime, database_now: datetime) -> None: ...
 
     def run(self, command: Callable[[], Awaitable[T]]) -> T:
         async def awaited() -> T:

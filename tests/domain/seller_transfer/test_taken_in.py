@@ -145,7 +145,7 @@ def test_payment_is_recorded_with_its_note_and_request(story: Story) -> None:
 def test_second_payment_at_stripe_is_evidence(story: Story) -> None:
     transfer = story.transfer
     one, other = books(transfer), books(transfer, tr="tr_2")
-    record_look_up(transfer, [one, other], story.now)
+    record_look_up(transfer, [one, other], story.now, story.policy)
     assert transfer.stripe_transfer_id == "tr_1"
     assert story.last(facts.EvidenceHeld).stripe_id == "tr_2"
     assert transfer.evidence == {"tr_2": TRANSFER}
@@ -158,20 +158,25 @@ def test_recorded_payment_is_the_transfer_and_the_other_is_evidence(
     story.call(answers.timeout)
     transfer.stripe_transfer_id = "tr_2"
     recorded = TransferAtStripe("tr_2", 10_000, 0, "EUR", "acct_ada", str(transfer.id))
-    record_look_up(transfer, [recorded._replace(stripe_transfer_id="tr_1"), recorded], story.now)
+    record_look_up(
+        transfer, [recorded._replace(stripe_transfer_id="tr_1"), recorded], story.now, story.policy
+    )
     assert list(transfer.evidence) == ["tr_1"]
 
 
 def test_look_up_tells_which_causes_to_recover(story: Story) -> None:
     transfer = story.transfer
     seen = books(transfer, ours(transfer, "r1", 100))
-    assert record_look_up(transfer, [seen], story.now, recorded={"r1"}) == ["r1"]
-    assert record_look_up(transfer, [seen], story.now, recorded={"r1"}) == []
+    assert record_look_up(transfer, [seen], story.now, story.policy, recorded={"r1"}) == ["r1"]
+    assert record_look_up(transfer, [seen], story.now, story.policy, recorded={"r1"}) == []
 
 
 def test_nothing_at_stripe_leaves_no_cause_to_recover(story: Story) -> None:
-    assert record_look_up(story.transfer, [], story.now) == []
-    assert record_look_up(story.transfer, [], story.now, similar=[books(story.transfer)]) == []
+    assert record_look_up(story.transfer, [], story.now, story.policy) == []
+    assert (
+        record_look_up(story.transfer, [], story.now, story.policy, similar=[books(story.transfer)])
+        == []
+    )
 
 
 @pytest.mark.parametrize(
