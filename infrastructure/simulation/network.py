@@ -44,12 +44,7 @@ class Exchange:
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         parts = urlsplit(url)
-        self.method, self.path, self.sent_headers, self.sent = (
-            method.upper(),
-            parts.path,
-            headers,
-            body,
-        )
+        self.method, self.path, self.sent = method.upper(), parts.path, body
         self.key = headers.get("Idempotency-Key")
         self.operation = _operation(method, parts.path)
         self.status, self.headers, self.body = 0, dict[str, str](), b""

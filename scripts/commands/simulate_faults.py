@@ -61,12 +61,7 @@ def simulate_faults(
     began = time.monotonic()
     with _progress(schedules) as on_progress:
         result = run_batch(seed, schedules, processes=processes, progress=on_progress)
-    per_second = schedules / max(time.monotonic() - began, 1e-9)
-    rare = result.rare(max(1, require_coverage))
-    shown = _as_json(result, per_second, rare) if json else _as_text(result, rare)
-    sys.stdout.write(shown + "\n")
-    if not json:
-        sys.stderr.write(f"{per_second:.1f} schedules per second\n")
+    _report(result, time.monotonic() - began, require_coverage, json)
     return 0 if result.passed(require_coverage) else FOUND
 
 
@@ -99,6 +94,15 @@ def _shrink(seed: int) -> int:
     lines += [*shrunk.result.story, *(f"violation: {one}" for one in shrunk.result.violations)]
     sys.stdout.write("\n".join(lines) + "\n")
     return FOUND
+
+
+def _report(result: BatchResult, seconds: float, required_times: int, json: bool) -> None:
+    per_second = result.schedules / max(seconds, 1e-9)
+    rare = result.rare(max(1, required_times))
+    shown = _as_json(result, per_second, rare) if json else _as_text(result, rare)
+    sys.stdout.write(shown + "\n")
+    if not json:
+        sys.stderr.write(f"{per_second:.1f} schedules per second\n")
 
 
 def _as_json(result: BatchResult, per_second: float, rare: dict[str, int]) -> str:

@@ -18,7 +18,7 @@ from infrastructure.simulation.faults.schedule import Schedule
 from infrastructure.simulation.faults.unreachable import UNREACHABLE
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
 
-SEEDS = int(os.environ.get("FAULT_SCHEDULES", "320"))
+SEEDS = int(os.environ.get("FAULT_SCHEDULES", "304"))
 """Number of schedules, from seed 1 on."""
 SLICES = 8
 """Tests that share the schedules, so that the workers of pytest can share them."""

@@ -83,18 +83,13 @@ class StruckWorld(Protocol):
 
     def forget_keys(self, fault: PlannedFault) -> None: ...
 
-    def arm(self, provider: str, action: dict[str, Any], key: str) -> None: ...
+    def arm(self, action: dict[str, Any], key: str) -> None: ...
 
 
 @cache
 def _routes(provider: str) -> list[tuple[str, Any, str]]:
     operations = AT_STRIPE if provider == "stripe" else AT_PSP
     return [(one.method, compile_path(one.path)[0], one.name) for one in operations]
-
-
-def operations(provider: str) -> list[str]:
-    """Return the names of a provider's operations."""
-    return [name for _, _, name in _routes(provider)]
 
 
 @cache
@@ -192,7 +187,7 @@ class FaultyNetwork(VirtualNetwork):
             case _:
                 later = chance.choice((0.0, chance.uniform(1, LATEST)))
                 action = {"kind": "stored_500_then_created", "seconds": later}
-        self._world.arm(self._provider, action, exchange.key)
+        self._world.arm(action, exchange.key)
 
 
 def _stale(body: bytes, until: float) -> bytes:

@@ -61,21 +61,9 @@ def drawn(seed: int) -> Schedule:
         for order in orders
         if chance.random() < 0.15
     )
-    moments = [max(0.0, order.at + order.paid_after) for order in orders]
-    moments += [refund.at + refund.ends_after * (1 - refund.by_ledger) for refund in refunds]
-    moments += [dispute.at + dispute.ends_after for dispute in disputes]
     processes, live = chance.choice((1, 1, 2, 2, 3)), chance.random() < 0.3
-    scene = Scene(seed, moments, orders, span)
-    swarm = chance.sample(STRIKES, chance.randint(1, 16))
-    strikes = [chance.choice(swarm) for _ in range(chance.randint(1, 24))]
-    faults = [_fault(scene, f"fault{n}", strike, processes) for n, strike in enumerate(strikes, 1)]
-    places = [strike.partition(" @ ")[2] for strike in strikes]
-    around = arranged(places, scene)
-    faults += [one for one in around if isinstance(one, PlannedFault)]
-    commands = [
-        _command(scene, f"command{n}") for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
-    ]
-    commands += [one for one in around if isinstance(one, PlannedCommand)]
+    scene = Scene(seed, _moments(orders, refunds, disputes), orders, span)
+    faults, commands = _troubles(scene, processes, chance)
     return Schedule(
         seed=seed,
         processes=processes,
@@ -83,9 +71,38 @@ def drawn(seed: int) -> Schedule:
         orders=orders,
         refunds=refunds,
         disputes=disputes,
-        commands=tuple(commands),
+        commands=commands,
         faults=_one_restore(faults),
     )
+
+
+def _moments(
+    orders: Sequence[PlannedOrder],
+    refunds: Sequence[PlannedRefund],
+    disputes: Sequence[PlannedDispute],
+) -> list[float]:
+    """Return the instants after which money moves."""
+    return [
+        *(max(0.0, order.at + order.paid_after) for order in orders),
+        *(refund.at + refund.ends_after * (1 - refund.by_ledger) for refund in refunds),
+        *(dispute.at + dispute.ends_after for dispute in disputes),
+    ]
+
+
+def _troubles(
+    scene: Scene, processes: int, chance: random.Random
+) -> tuple[list[PlannedFault], tuple[PlannedCommand, ...]]:
+    """Draw faults, and commands of an operator."""
+    swarm = chance.sample(STRIKES, chance.randint(1, 16))
+    strikes = [chance.choice(swarm) for _ in range(chance.randint(1, 24))]
+    faults = [_fault(scene, f"fault{n}", strike, processes) for n, strike in enumerate(strikes, 1)]
+    commands = [
+        _command(scene, f"command{n}") for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
+    ]
+    around = arranged((strike.partition(" @ ")[2] for strike in strikes), scene)
+    faults += [one for one in around if isinstance(one, PlannedFault)]
+    commands += [one for one in around if isinstance(one, PlannedCommand)]
+    return faults, tuple(commands)
 
 
 def _one_restore(faults: Sequence[PlannedFault]) -> tuple[PlannedFault, ...]:

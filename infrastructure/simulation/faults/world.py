@@ -277,7 +277,7 @@ class FaultWorld(SimulatedWorld):
         self.count(f"called {provider} {operation}")
         return self.strikes.strike(kinds, f"{provider} {operation}", provider=provider)
 
-    def arm(self, provider: str, action: dict[str, Any], key: str) -> None:
+    def arm(self, action: dict[str, Any], key: str) -> None:
         """Let the simulator of Stripe answer the next request with this key as `action` says."""
         fault = {"match": {"key": key, "times": 1}, "action": action}
         self.stripe.world.faults.add(fault)
