@@ -64,6 +64,8 @@ class _Run:
         """Live through the schedule."""
         world = self._world = FaultWorld(self._schedule, self._after_step)
         self._books = WorldBooks(world)
+        for provider in ("stripe", "hyperswitch"):
+            world.fleet.database.polls.begun(provider)  # what came before is not polled for
         for process in world.processes:
             process.start()
         living = asyncio.create_task(self._live())
