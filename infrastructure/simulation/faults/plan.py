@@ -264,4 +264,4 @@ SHAPES: dict[FaultKind, Callable[[PlannedFault, Draw], Changes]] = {
     K.STALE_LIST: _stale,
     K.BALANCE_EMPTY: _balance,
 }
-"""What is drawn differently for some kinds."""
+"""Members that some kinds draw in another way."""
