@@ -196,8 +196,9 @@ class Inbox(Protocol):
 
     async def claim(self, holder: str, limit: int, lease: timedelta) -> ClaimedEvents: ...
 
-    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
-        """Let a webhook wait for `subject`, at most until `due_at`.
+    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> bool:
+        """Let a webhook wait for `subject`, at most until `due_at`. Returns whether it is still
+        open: another process may have handled it while this one was frozen.
 
         Obligation: a subject that was released between the claim and the parking counts, so that no
         webhook waits for it.

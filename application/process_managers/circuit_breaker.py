@@ -221,10 +221,13 @@ class BreakerMonitor(Loop):
             await self._open("No answer below 500 to a transfer's attempts, nor to a probe.")
 
     async def _open(self, why: str) -> None:
-        if await self._breaker.open_breaker():
+        opened = await self._breaker.open_breaker()
+        if opened:
             log.warning("Stripe does not answer, nothing is sent until it does")
             await self._alarms.raise_alarm(*OUTAGE, why)
         await self.refresh()
+        if opened and not self.state.outage:  # another process closed it before the alarm came
+            await self._alarms.clear(*OUTAGE)
 
     async def _give_back(self) -> None:
         for transfer_id, spent in self._silence.end().items():

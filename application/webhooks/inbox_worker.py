@@ -209,12 +209,14 @@ class InboxLoop(Loop):
             waits = self._clock.now() < looked_again
             due_at = looked_again if waits else self._clock.now() + OVERDUE_RETRY
             alarm = None if waits else parked.alarm
-        await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
         kind = alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
         if kind is not None:
             await self._alarms.raise_alarm(
                 kind, f"{event.provider}:{event.event_id}", parked.reason
             )
+        if not await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason):
+            # this process was frozen, and another one has closed the event
+            await self._alarms.clear_all(f"{event.provider}:{event.event_id}")
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:

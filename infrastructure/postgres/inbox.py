@@ -157,12 +157,12 @@ class PostgresInbox:
         row = await fetch_one(self._pool, SQL["next_due"], {"since": self._due.bound})
         return self._due.no_later(row[0] if row else None)
 
-    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
+    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> bool:
         """Let an event wait until `subject` (an order id, for example) is released, and at the
         latest until `due_at`.
 
         Without `due_at` the event waits for the release alone. A subject that came after the claim
-        counts as released.
+        counts as released. Returns whether the event is still open.
         """
         values = {
             "inbox_id": inbox_id,
@@ -170,7 +170,8 @@ class PostgresInbox:
             "due_at": due_at,
             "reason": storable(reason),
         }
-        await execute(self._pool, SQL["park"], values)
+        row = await fetch_one(self._pool, SQL["park"], values)
+        return bool(row and row[0])
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         """Close events that do not concern this ledger; `reasons` is by inbox_id."""

@@ -103,6 +103,15 @@ async def test_parked_event_comes_back_when_due(storage: Storage) -> None:
     assert [event.inbox_id for event in await claimed(storage)] == [inbox_id]
 
 
+async def test_parking_of_a_closed_event_changes_nothing_and_says_so(storage: Storage) -> None:
+    """A process that was frozen parks an event that another one has handled."""
+    inbox_id = await the_one(storage)
+    assert await storage.inbox.park(inbox_id, "order:o1", None, "there is no order yet")
+    await storage.inbox.ignore({inbox_id: "it changes nothing"})
+    assert not await storage.inbox.park(inbox_id, "order:o1", None, "there is no order yet")
+    assert await storage.inbox.next_due() is None
+
+
 async def test_parked_event_comes_back_when_its_order_exists(storage: Storage) -> None:
     inbox_id = await the_one(storage)
     await storage.inbox.park(inbox_id, "order:o1", None, "there is no order yet")

@@ -20,6 +20,7 @@ from application.webhooks.inbox_worker import InboxLoop
 from domain import allocation
 from domain.errors import Conflict
 from domain.fact import Fact
+from domain.order import recovery
 from domain.provider_call import deferral
 from domain.provider_call.operation import TRANSFER, Deferral, LookFirst, Operation
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded, Unknown
@@ -214,6 +215,15 @@ def reversal_not_queued() -> AbstractContextManager[None]:
     return _replaced(SellerTransfer, "take_back", take)
 
 
+def failed_refund_keeps_the_money() -> AbstractContextManager[None]:
+    """A refund that fails after its success gives nothing back to the sellers."""
+
+    def give_back(original: Replacement, *arguments: Any) -> list[SellerTransfer]:
+        return []
+
+    return _replaced(recovery, "_give_back", give_back)
+
+
 # --- webhooks -------------------------------------------------------------------------------------
 
 
@@ -284,6 +294,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         absent_after_one_look,
         residue_to_two,
         reversal_not_queued,
+        failed_refund_keeps_the_money,
         conflict_is_success,
         poller_skips_a_page,
         new_key_after_absence,

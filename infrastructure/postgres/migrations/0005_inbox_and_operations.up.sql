@@ -48,7 +48,7 @@ create index webhook_inbox_missed_idx on webhook_inbox (provider, status) where 
 -- ledger_append in shared mode, which leaves two cases: the append of the order is over, and is seen here; or that append
 -- begins after the parking, and its release sees the parked row.
 -- One function, so that a frozen process cannot hold the lock between two messages.
-create function inbox_park(id bigint, waits_for text, look_at timestamptz, why text) returns void language plpgsql
+create function inbox_park(id bigint, waits_for text, look_at timestamptz, why text) returns boolean language plpgsql
     -- The same settings as ledger_append, for the same reason: a holder of its lock must not scan a table.
     set jit = off
     set enable_seqscan = off
@@ -74,6 +74,7 @@ begin
                         order by e.originator_version desc limit 1) > i.seen_position
            ) then now() else look_at end
      where i.inbox_id = id and i.status in ('stored', 'parked');
+    return found;
 end $$;
 
 

@@ -64,7 +64,8 @@ select least(free.at, (select min(greatest(due_at, leased_until)) from webhook_i
                           and due_at < coalesce(free.at, 'infinity')))
   from free;
 
--- park: an event waits for its subject; it is claimed again when due, or once the subject comes or has come already
+-- park: an event waits for its subject; it is claimed again when due, or once the subject comes or has come already;
+-- false if it was closed meanwhile
 select inbox_park(%(inbox_id)s, %(subject)s, %(due_at)s, %(reason)s);
 
 -- close: the event is handled for good

@@ -30,7 +30,7 @@ class BatchResult(NamedTuple):
     schedules: int
     found: Sequence[Found]
     coverage: Counter[str]
-    """How often each state that matters was reached."""
+    """Number of times that each state that matters was reached."""
 
     def rare(self, times: int = 1) -> dict[str, int]:
         """Return the reachable states that were reached fewer than `times` times, rarest first."""

@@ -52,7 +52,7 @@ class StripeRequest(NamedTuple):
     """Status that Stripe answered; 0 without an answer."""
     answer: bytes
     answered: bool
-    """Whether an answer has left Stripe. It may be lost on its way."""
+    """True if an answer has left Stripe; it may be lost on its way."""
 
 
 class HeldPayment(NamedTuple):

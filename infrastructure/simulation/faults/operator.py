@@ -48,6 +48,8 @@ class Operator:
     async def _pause(self, scope: str, seconds: float) -> None:
         await self._give("pause", scope, lambda c: c.operator.pause(scope, BY, WHY))
         await asyncio.sleep(seconds)
+        if scope == LOOK_UP_FIRST and (self._world.era or self._world.lost):
+            return  # after a restore, look-ups go on until the healing (docs/runbook.md)
         await self.resume(scope)
 
     async def resume(self, scope: str) -> None:

@@ -29,9 +29,13 @@ SPANS = (HOUR, 3 * HOUR, 10 * HOUR, 30 * HOUR)
 WEIGHTS = {".create": 2, ".reverse": 2, ".create_refund": 2, " intent": 2, " other facts": 2,
            "once": 2}  # fmt: skip
 """Weights of the strikes whose place ends so; 1 for all others."""
+WEIGHT_OF_RARE = 3
+"""Weight of the strikes at rarely reached places."""
 
 
 def _weight(strike: str) -> int:
+    if strike.partition(" @ ")[2] in CIRCUMSTANCES:
+        return WEIGHT_OF_RARE
     return next((weight for end, weight in WEIGHTS.items() if strike.endswith(end)), 1)
 
 
@@ -260,4 +264,4 @@ SHAPES: dict[FaultKind, Callable[[PlannedFault, Draw], Changes]] = {
     K.STALE_LIST: _stale,
     K.BALANCE_EMPTY: _balance,
 }
-"""What is drawn differently for some kinds."""
+"""Members that some kinds draw in another way."""

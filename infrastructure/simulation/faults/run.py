@@ -31,11 +31,11 @@ class ScheduleResult(NamedTuple):
     """Result of a run: always the same for the same schedule, in any process."""
 
     violations: Sequence[str]
-    """What was wrong, without repetitions, oldest first."""
+    """The violations, without repetitions, oldest first."""
     story: Sequence[str]
     """One line for each event."""
     coverage: Mapping[str, int]
-    """How often each state that matters was reached."""
+    """Number of times that each state that matters was reached."""
 
 
 def judged(schedule: Schedule, watch: NewOracle = BooksJudged) -> ScheduleResult:
@@ -64,6 +64,8 @@ class _Run:
         """Live through the schedule."""
         world = self._world = FaultWorld(self._schedule, self._after_step)
         self._books = WorldBooks(world)
+        for provider in ("stripe", "hyperswitch"):
+            world.fleet.database.polls.begun(provider)  # what came before is not polled for
         for process in world.processes:
             process.start()
         living = asyncio.create_task(self._live())

@@ -114,9 +114,9 @@ class StoredWebhooks:
             self.rows[inbox_id] = replace(self.rows[inbox_id], status="stored")
         self.change_open(inbox_id, status=status, reason=reason, due_at=None, position=position)
 
-    def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
+    def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> bool:
         come = inbox_id in self.rows and self._released.get(subject, 0) > self.rows[inbox_id].seen
-        self.change_open(
+        return self.change_open(
             inbox_id,
             status="parked",
             subject=subject,
@@ -124,11 +124,13 @@ class StoredWebhooks:
             reason=reason,
         )
 
-    def change_open(self, inbox_id: int, **changes: Unpack[Changes]) -> None:
-        """Change a row, unless it is closed already."""
-        if inbox_id in self.rows and self.rows[inbox_id].open:
-            free: Changes = {**changes, "leased_until": None}
-            self._change(inbox_id, **free)
+    def change_open(self, inbox_id: int, **changes: Unpack[Changes]) -> bool:
+        """Change a row, unless it is closed already. Returns whether it is open."""
+        if inbox_id not in self.rows or not self.rows[inbox_id].open:
+            return False
+        free: Changes = {**changes, "leased_until": None}
+        self._change(inbox_id, **free)
+        return True
 
     def mark(self, handled: Sequence[HandledWebhook], position: int | None) -> None:
         """Close webhooks in the commit of the facts that they caused."""
@@ -210,8 +212,8 @@ class MemoryInbox:
     async def claim(self, holder: str, limit: int, lease: timedelta) -> ClaimedWebhooks:
         return self._rows.claim(limit, lease)
 
-    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> None:
-        self._rows.park(inbox_id, subject, due_at, reason)
+    async def park(self, inbox_id: int, subject: str, due_at: datetime | None, reason: str) -> bool:
+        return self._rows.park(inbox_id, subject, due_at, reason)
 
     async def ignore(self, reasons: Mapping[int, str]) -> None:
         for inbox_id, reason in reasons.items():

@@ -13,6 +13,11 @@ class StoredPolls:
         self.now = clock
         self.rows: dict[str, Poll] = {}
 
+    def begun(self, provider: str) -> Poll:
+        """Return the row of a provider; the first call begins it."""
+        now = self.now()
+        return self.rows.setdefault(provider, Poll(now, now, now, None, now))
+
 
 class MemoryWebhookPolls:
     """See `application.missed_webhooks.ports.PollProgress`."""
@@ -24,7 +29,7 @@ class MemoryWebhookPolls:
         self, provider: str, interval: timedelta, *, anyway: bool = False
     ) -> Poll | None:
         now = self._polls.now()
-        row = self._polls.rows.setdefault(provider, Poll(now, now, now, None, now))
+        row = self._polls.begun(provider)
         if row.due_at > now and not anyway:
             return None
         self._polls.rows[provider] = row._replace(due_at=now + interval)

@@ -39,6 +39,7 @@ class FakeFleet:
         self.answering = True
         self.open_after_probe: bool | None = None
         """State of the breaker after the next probe, if another process changes it."""
+        self.closed_before_the_alarm = False
         self.watch = BreakerMonitor(self, self, self, forgive=self.forgive, stop=self.stop)  # type: ignore[arg-type]
 
     async def state(self) -> FleetState:
@@ -71,6 +72,7 @@ class FakeFleet:
 
     async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
         self.told.append(kind)
+        self.open = self.open and not self.closed_before_the_alarm
 
     async def forgive(self, transfer_id: UUID, what: str, attempt: int) -> None:
         self.forgiven.append(transfer_id)
@@ -101,6 +103,13 @@ def fleet() -> FakeFleet:
 async def test_one_unanswered_transfer_is_no_outage(fleet: FakeFleet) -> None:
     await fleet.hears(ProviderSignal.SILENCE, [7] * (10 * SILENT))
     assert not fleet.open
+
+
+async def test_alarm_of_an_outage_that_is_over_is_cleared(fleet: FakeFleet) -> None:
+    """A process that froze before it raised the alarm (`simulate-faults --seed 5016`)."""
+    fleet.closed_before_the_alarm = True
+    await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
+    assert fleet.told == ["stripe_outage", "stripe_outage is over"]
 
 
 @pytest.mark.parametrize(

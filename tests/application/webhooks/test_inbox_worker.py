@@ -86,6 +86,31 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     await running
 
 
+async def test_alarm_of_a_frozen_process_about_a_handled_event_ends(storage: Storage) -> None:
+    """Another process handles the event meanwhile (`simulate-faults --seed 50`)."""
+
+    async def freeze(event: StoredEvent) -> WebhookResult:
+        await storage.inbox.ignore({event.inbox_id: "another process was faster"})
+        return Parked("order:o1", "it disagrees", WebhookAlarm.REFUND_DISAGREES)
+
+    alarms = WatchedAlarms(storage.alarms)
+    loop = InboxLoop(
+        storage.inbox,
+        WebhookHandler(stripe={"transfer.created": freeze}),
+        alarms,
+        DatabaseClock(),
+        parked_deadline=timedelta(hours=1),
+    )
+    await storage.inbox.put("stripe", "evt_1", "transfer.created", b"{}", await storage.now())
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(10):
+        await alarms.told.wait()
+        await alarms.over.wait()
+    loop.stop()
+    await running
+    assert await storage.alarms.raised() == []
+
+
 async def test_event_handled_in_its_last_attempt_leaves_no_alarm(storage: Storage) -> None:
     """The process ended between the alarm and the burial."""
 
