@@ -82,7 +82,9 @@ const RUNTIME = {
 // each successor, so that every choice is made.
 
 class Compiler {
-  constructor(declarations, constants, replaced) {
+  /** With `picks`, each successor also has the choices that led to it. */
+  constructor(declarations, constants, replaced, picks = false) {
+    this.picks = picks;
     this.defs = new Map(declarations.filter((d) => d.kind === "def").map((d) => [d.name, d]));
     this.vars = declarations.filter((d) => d.kind === "var").map((d) => d.name).sort();
     for (const [name, value] of Object.entries(constants)) this.require(name).expr = literal(value);
@@ -148,14 +150,13 @@ class Compiler {
   /** Return statements that run `then(next)` for each successor; `n` names the successor so far. */
   action(e, n, then) {
     if (!this.isAction(e)) return `if(${this.value(e)}){${then(n)}}`;
+    const next = `n${this.number = (this.number ?? 0) + 1}`;
     if (e.kind === "let") {
       const { name, expr, qualifier } = e.opdef;
-      const body = this.action(e.expr, n, then);
-      return qualifier === "nondet"
-        ? `for(const ${this.bound(name)} of ${this.value(expr.args[0])}){${body}}`
-        : `{const ${this.bound(name)}=${this.value(expr)};${body}}`;
+      if (qualifier !== "nondet") return `{const ${this.bound(name)}=${this.value(expr)};${this.action(e.expr, n, then)}}`;
+      const picked = this.picks ? `{...${n},choices:{...${n}.choices,${name}:$${name}}}` : n;
+      return `for(const ${this.bound(name)} of ${this.value(expr.args[0])}){const ${next}=${picked};${this.action(e.expr, next, then)}}`;
     }
-    const next = `n${this.number = (this.number ?? 0) + 1}`;
     if (e.kind === "name") return `$${e.name}(s,${this.named(n, e.name)},(${next})=>{${then(next)}});`;
     if (e.opcode === "assign") return `{const ${next}={...${n},${e.args[0].name}:${this.value(e.args[1])}};${then(next)}}`;
     if (e.opcode === "ite") {
@@ -191,25 +192,47 @@ function exchanged(state) {
   return { ...state, workers: { A: B, B: A }, lease: { ...state.lease, by } };
 }
 
+/** Of a state and the exchanged one, return the first in order, with its text. */
+function canonical(state) {
+  const other = exchanged(state), key = text(state), otherKey = text(other);
+  return otherKey < key ? [other, otherKey] : [state, key];
+}
+
+/** Walk along the states with these texts, and then take the action `last`, if one is named; return
+ * each state, the action before it, and its choices. */
+function walked(compiler, keys, last) {
+  const { init, step } = compiler.compiled(["init", "step"]);
+  const trace = [];
+  for (const key of last === undefined ? keys : [...keys, last]) {
+    const successors = [];
+    const keep = ({ $, choices, ...successor }) => {
+      const state = Object.fromEntries(compiler.vars.map((name) => [name, successor[name]]));
+      const action = ($ ?? "init").split(" ")[0];
+      if (action === key || canonical(state)[1] === key) successors.push({ action, choices: choices ?? {}, state });
+    };
+    if (trace.length === 0) init({}, {}, keep);
+    else step(trace.at(-1).state, {}, keep);
+    trace.push(successors[0]);
+  }
+  return trace;
+}
+
 /** Explore breadth-first; stop at the first state that breaks the invariant. */
-function explore(declarations, { constants = {}, replaced = {} }) {
+function explore(declarations, { constants = {}, replaced = {}, then }) {
   const compiler = new Compiler(structuredClone(declarations), constants, replaced);
   const { init, step, safe, settled, healed } = compiler.compiled(["init", "step", "safe", "settled", "healed"]);
   const names = compiler.vars;
-  const index = new Map(), states = [], parents = [], labels = [], depths = [], edges = [], end = [];
+  const keys = [], index = new Map(), states = [], parents = [], labels = [], depths = [], edges = [], end = [];
   let transitions = 0, broken;
 
   const keep = (successor, parent) => {
     const label = successor.$;
-    let state = Object.fromEntries(names.map((name) => [name, successor[name]]));
-    let key = text(state);
-    const other = exchanged(state), otherKey = text(other);
-    if (otherKey < key) [state, key] = [other, otherKey];
+    const [state, key] = canonical(Object.fromEntries(names.map((name) => [name, successor[name]])));
     let at = index.get(key);
     if (at === undefined) {
       at = states.length;
       index.set(key, at);
-      states.push(state), parents.push(parent), labels.push(label), depths.push(parent < 0 ? 0 : depths[parent] + 1);
+      keys.push(key), states.push(state), parents.push(parent), labels.push(label), depths.push(parent < 0 ? 0 : depths[parent] + 1);
       if (broken === undefined && !safe(state)) broken = at;
     }
     return at;
@@ -228,12 +251,13 @@ function explore(declarations, { constants = {}, replaced = {} }) {
     end.push(settled(state));
   }
   const path = [];
-  for (let at = broken; at !== undefined && at >= 0; at = parents[at]) path.unshift([labels[at], at]);
+  for (let at = broken; at !== undefined && at >= 0; at = parents[at]) path.unshift(at);
   return {
     states: states.length, transitions, depth: depths.at(-1),
     safe: broken === undefined,
     live: broken === undefined ? ends(edges, end) : undefined,
-    counterexample: path.map(([label]) => label),
+    counterexample: path.map((at) => labels[at]),
+    trace: walked(new Compiler(structuredClone(declarations), constants, replaced, true), path.map((at) => keys[at]), then),
     last: broken === undefined ? undefined : states[broken],
   };
 }
@@ -361,7 +385,7 @@ function main(args) {
   const results = cases.map((one) => {
     const result = explored(declarations, one);
     if (!json) console.log(line(result));
-    if (named.length > 0 && !result.safe) console.log(result.counterexample.join("\n"), "\n", JSON.stringify(result.last, null, 1));
+    if (!json && named.length > 0 && !result.safe) console.log(result.counterexample.join("\n"), "\n", JSON.stringify(result.last, null, 1));
     return result;
   });
   if (json) console.log(JSON.stringify(results));

@@ -3,7 +3,8 @@
     python -m tests.support.model_traces [SEED]
 
 Quint's simulator draws random runs of the model. Of those, the few are kept that together contain
-the most kinds of steps, in place of the recorded ones.
+the most kinds of steps, in place of the recorded ones. Goals that random runs do not reach have
+the shortest run of the model's own explorer.
 """
 
 import json
@@ -25,6 +26,7 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     "restores": {"FAULTS": "3", "RESTORES": "true"},
 }
 """Constants of the model, by the name of the traces."""
+GOALS = ("goal-given-up-after-look-up", "goal-look-up-overtaken")
 RUNS, LENGTH, KEPT = 500, 70, 16
 OPERATION = ["what", "status", "epoch", "attempt", "retries", "keyAge", "inCall", "unknown", "lost"]
 OPERATION += ["exhausted", "lookFirst", "wait"]
@@ -48,7 +50,7 @@ def random_runs(constants: Mapping[str, str], seed: int, count: int) -> Iterator
             [*command, "--out-itf", str(Path(directory, "{seq}.json")), str(varied)], check=True
         )
         for file in sorted(Path(directory).glob("*.json"), key=lambda file: int(file.stem)):
-            yield [_state(_plain(one)) for one in json.loads(file.read_text())["states"]]
+            yield [_quints_state(_plain(one)) for one in json.loads(file.read_text())["states"]]
 
 
 def _plain(value: Any) -> Any:
@@ -66,12 +68,25 @@ def _plain(value: Any) -> Any:
     return {name: _plain(one) for name, one in value.items()}
 
 
-def _state(full: State) -> State:
-    """Return the part of a state that the replay needs, with the action that led to it."""
+def shortest_run(goal: str) -> list[State]:
+    """Return the shortest run to a goal of `cases.json`. Raises CalledProcessError."""
+    command = ["node", "explore.mjs", goal, "--json"]
+    explored = subprocess.run(command, cwd=MODEL, check=True, stdout=subprocess.PIPE)
+    (case,) = json.loads(explored.stdout)
+    return [_state(one["action"], one["choices"], one["state"]) for one in case["trace"]]
+
+
+def _quints_state(full: State) -> State:
     picked = full["mbt::nondetPicks"].items()
+    choices = {name: one["value"] for name, one in picked if one["tag"] == "Some"}
+    return _state(full["mbt::actionTaken"], choices, full)
+
+
+def _state(action: str, choices: State, full: State) -> State:
+    """Return the part of a state that the replay needs, with the action that led to it."""
     return {
-        "action": full["mbt::actionTaken"],
-        "choices": {name: one["value"] for name, one in picked if one["tag"] == "Some"},
+        "action": action,
+        "choices": choices,
         "op": {name: full["op"][name] for name in OPERATION},
         "workers": {
             by: {name: worker[name] for name in WORKER} for by, worker in full["workers"].items()
@@ -123,6 +138,7 @@ def record(seed: int) -> str:
         for number, run in enumerate(random_runs(constants, seed, RUNS))
         if can_follow(steps_of(run))
     }
+    goals = {name: shortest_run(name) for name in GOALS}
     kinds = {name: {kind_of(step) for step in steps_of(run)} for name, run in runs.items()}
     for old in TRACES.glob("*.jsonl"):
         old.unlink()
@@ -130,7 +146,9 @@ def record(seed: int) -> str:
     for _ in range(KEPT):
         name = max(runs, key=lambda one: len(kinds[one] - covered))
         covered |= kinds[name]
-        _write(TRACES / f"{name}.jsonl", runs[name])
+        goals[name] = runs[name]
+    for name, run in goals.items():
+        _write(TRACES / f"{name}.jsonl", run)
     return f"{len(covered)} of {len(set().union(*kinds.values()))} kinds of steps"
 
 
