@@ -3,8 +3,8 @@
 CI kills at a few points, of two stories a day. All points once, the points that move money in every
 story, all points of one story, and the table of the steps: `CRASH_POINTS=all python -m pytest -n0 -s
 tests/chaos/test_crash_points.py`, `CRASH_POINTS=every …`, `CRASH_POINTS=outage …`,
-`CRASH_POINTS=table …`. `CRASH_SHARE=1/2` and `CRASH_SHARE=2/2` divide a run, and `CRASH_FROM=outage` continues one that has
-reached this story. See docs/crash_tests.md.
+`CRASH_POINTS=table …`. `CRASH_SHARE=1/2` and `CRASH_SHARE=2/2` divide a run; `CRASH_STEPS=Inbox.park,Inbox.bury` limits it
+to these steps. See docs/crash_tests.md.
 """
 
 import inspect
@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from random import Random
 from time import monotonic
+from zlib import crc32
 
 import pytest
 
@@ -49,17 +50,17 @@ TODAY = datetime.now(UTC).toordinal()
 SAMPLE = 2
 """Points of each story in CI."""
 PART, PARTS = map(int, os.environ.get("CRASH_SHARE", "1/1").split("/"))
-"""This run kills at every `PARTS`-th point of each story, from the `PART`-th on."""
-FROM = os.environ.get("CRASH_FROM", "sale")
-"""The first story with kills; the stories before it are played without."""
+"""The share of the points at which this run kills."""
+STEPS = set(filter(None, os.environ.get("CRASH_STEPS", "").split(",")))
+"""The steps at which this run kills; empty: all."""
 TRIES = 3 if MODE else 1
 """Times that a story is played for one point: some points are reached only with the right timing."""
 MOVES_MONEY = (
     "EventLog.append", "TransferGateway.", "PaymentGateway.create", "PolledInbox.put", ANSWER
 )  # fmt: skip
 """Steps at which `every` kills in every story."""
-BACKGROUND = "lost_webhook"
-"""The story in which the full run kills at the points of an idle ledger."""
+BACKGROUND = ("lost_webhook", "restart")
+"""The stories in which the full run kills at the points of an idle ledger, and of its start."""
 NO_STORY = {
     "WorkQueue.hold": "it only follows three lost races of a command; a lease moves no money",
 }
@@ -182,7 +183,7 @@ class CrashRun:
         before = self._world.deaths
         try:
             await self._world.dies_at(point, partial(STORIES[name], self._world, order_id))
-        except (AssertionError, TimeoutError):
+        except Exception:  # the others go on
             log = "\n".join(self._world.process.lines[-20:])
             self.failed.append(f"{name}: {point}: {traceback.format_exc(-4)}\n{log}")
             self._tell(self.failed[-1])
@@ -200,7 +201,7 @@ class CrashRun:
         own = [point for point in reached if point not in self._idle]
         if not MODE:
             return self._chance.sample(own, min(SAMPLE, len(own)))
-        if name == BACKGROUND:
+        if name in BACKGROUND:
             own += [point for point in reached if point in self._idle]
         chosen = [
             point
@@ -209,15 +210,17 @@ class CrashRun:
             or (MODE == "every" and step_of(point).startswith(MOVES_MONEY))
         ]
         self._chosen.update(chosen)
-        has_begun = list(STORIES).index(name) >= list(STORIES).index(FROM)
-        ours = chosen[PART - 1 :: PARTS] if has_begun else []
+        ours = [point for point in chosen if _is_ours(point)]
         self._armed.update(map(_side, ours))
         return ours
 
     @property
     def spared(self) -> set[tuple[str, str]]:
-        """Return the chosen steps, each with its side, at none of whose points was a kill."""
-        return self._armed - {_side(point) for point in self._points_killed}
+        """Return the steps, each with its side, at none of whose points was a kill."""
+        whole = MODE in ("all", "every") and PARTS == 1 and not STEPS
+        told = {step for several in _table().values() for step in several} if whole else set()
+        owed = self._armed | {(step, side) for step in told for side in ("before", "after")}
+        return owed - {_side(point) for point in self._points_killed}
 
     @property
     def _points_killed(self) -> set[str]:
@@ -232,6 +235,12 @@ class CrashRun:
             *(f"not reached a second time: {one}" for one in self.missed),
         ]
         return "\n".join(lines) + "\n"
+
+
+def _is_ours(point: str) -> bool:
+    """Return whether a point is in the share and the steps of this run."""
+    in_share = crc32(point.encode()) % PARTS == PART - 1
+    return in_share and (not STEPS or step_of(point) in STEPS)
 
 
 def _side(point: str) -> tuple[str, str]:

@@ -112,8 +112,9 @@ async def adopted_reversal(world: CrashWorld, name: str) -> None:
     )
     await world.stripe.external_reversal(str(row.stripe_transfer_id), 300)
     found = json.loads(await world.command("reconcile", "--json"))
-    (ours,) = [one["id"] for one in found if one["stripe_transfer_id"] == row.stripe_transfer_id]
-    await world.command("reconcile", "--adopt", ours, *SAID)
+    ours = [one["id"] for one in found if one["stripe_transfer_id"] == row.stripe_transfer_id]
+    for finding in ours:  # none if a round of the poller was still under way
+        await world.command("reconcile", "--adopt", finding, *SAID)
     await _poll_in(world, "0")
     await world.view.reached(name, "partially_reversed")
     await world.refund(name)
