@@ -25,7 +25,7 @@ from tests.support.steady_load import SteadyLoad
 pytestmark = pytest.mark.usefixtures("kindness")
 
 FAILOVERS = int(os.environ.get("FAILOVERS", "1"))
-CALLS = int(os.environ.get("CALLS", "60"))
+CALLS = int(os.environ.get("CALLS", "30"))
 """Calls that are acknowledged before each fail-over, and after it."""
 BACK_WITHIN = 30.0
 """Seconds."""
