@@ -86,17 +86,29 @@ async def test_alarm_about_an_event_ends_when_it_is_handled(
     await running
 
 
-async def test_alarm_of_a_frozen_process_about_a_handled_event_ends(storage: Storage) -> None:
-    """Another process handles the event meanwhile (`simulate-faults --seed 50`)."""
+class FrozenAlarms(WatchedAlarms):
+    """Alarms of a process that is frozen while another one handles the event."""
 
-    async def freeze(event: StoredEvent) -> WebhookResult:
-        await storage.inbox.ignore({event.inbox_id: "another process was faster"})
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage.alarms)
+        self._storage, self.handled_elsewhere = storage, 0
+
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
+        await self._storage.inbox.ignore({self.handled_elsewhere: "it agrees now"})
+        await super().raise_alarm(kind, subject, detail)
+
+
+async def test_alarm_of_a_frozen_process_about_a_handled_event_ends(storage: Storage) -> None:
+    """`simulate-faults --seed 50` found it."""
+
+    async def disagree(event: StoredEvent) -> WebhookResult:
+        alarms.handled_elsewhere = event.inbox_id
         return Parked("order:o1", "it disagrees", WebhookAlarm.REFUND_DISAGREES)
 
-    alarms = WatchedAlarms(storage.alarms)
+    alarms = FrozenAlarms(storage)
     loop = InboxLoop(
         storage.inbox,
-        WebhookHandler(stripe={"transfer.created": freeze}),
+        WebhookHandler(stripe={"transfer.created": disagree}),
         alarms,
         DatabaseClock(),
         parked_deadline=timedelta(hours=1),
