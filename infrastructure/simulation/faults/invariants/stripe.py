@@ -194,6 +194,7 @@ class RequestLog:
                 f"request {request.number} to {request.path} has no idempotency key",
             )
             return
+        repeated = key in self._bodies
         bodies = self._bodies.setdefault(key, [])
         if (request.path, request.form) not in bodies:
             bodies.append((request.path, request.form))
@@ -203,7 +204,7 @@ class RequestLog:
                 "one_body_per_key",
                 f"request {request.number} is the first of another body under key {key}: {bodies}",
             )
-        yield from self._made_already(request, key, books)
+        yield from self._made_already(request, key, books, repeated=repeated)
         intents = [str(body["amount"]) for body in world.intents.get(key, ())]
         if amount not in intents:
             yield broken(
@@ -212,13 +213,16 @@ class RequestLog:
                 f"intents are over {intents}",
             )
 
-    def _made_already(self, request: StripeRequest, key: str, books: Glance) -> Iterator[str]:
+    def _made_already(
+        self, request: StripeRequest, key: str, books: Glance, *, repeated: bool
+    ) -> Iterator[str]:
         """Check that no other key is used for an object that Stripe has made: a look-up would have
-        found it. A reversal that was pending and has failed since is asked for anew."""
+        found it. A reversal that was pending and has failed since is asked for anew. To a repeated
+        key Stripe repeats its answer, so a process that was frozen may send it late."""
         form = request.form
         name = form.get("metadata[reversal_id]") or form.get("metadata[transfer_id]", "")
         known = self._made_under.get(name, key)
-        if name and known != key:
+        if name and known != key and not repeated:
             if _has_failed(name, books):
                 del self._made_under[name]
             else:
