@@ -169,7 +169,7 @@ def test_given_up_operation_begins_with_a_look_up(story: Story) -> None:
     assert (story.transfer.next_retry_at, story.transfer.held) == (None, None)
 
 
-def test_reopened_transfer_keeps_its_epoch_and_forgets_its_attempts(story: Story) -> None:
+def test_reopened_transfer_keeps_its_key_and_forgets_its_attempts(story: Story) -> None:
     given_up(story).transfer.retry("mia", "again", LATER)
     fact = story.last(facts.Reopened)
     assert (fact.to, fact.actor, fact.reason) == ("failed", "mia", "again")
@@ -179,7 +179,7 @@ def test_reopened_transfer_keeps_its_epoch_and_forgets_its_attempts(story: Story
         None,
         10_000,
     )
-    assert story.operation == CALLED._replace(epoch_began=None, look_first=True)
+    assert story.operation == CALLED._replace(look_first=True)
 
 
 def test_refusal_is_recorded_with_its_wait(story: Story) -> None:

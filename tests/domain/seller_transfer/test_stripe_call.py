@@ -251,6 +251,28 @@ def test_absent_call_keeps_its_key_while_stripe_remembers_it(
     assert again.body == first.body
 
 
+@pytest.mark.parametrize("reduced", [False, True])
+def test_reopened_operation_uses_no_former_key(
+    due: Story, answers: type[Answers], reduced: bool
+) -> None:
+    """A stopped operation has used its key, so its next body needs another one. Found by the
+    model: `reopened-other-amount`."""
+    used = {due.call(answers.refused).key}
+    while not due.operation.exhausted:
+        used.add(due.call(answers.timeout).key)
+    due.see_nothing(due.look())
+    assert due.status is TransferStatus.PERMANENTLY_FAILED
+
+    due.transfer.retry("mia", "again", due.now)
+    if reduced and due.transfer.paid:
+        due.transfer.withdraw(due.reversal, 1_000, "refund-1", due.now)
+    elif reduced:
+        due.refunded(amount=1_000)
+    due.see_nothing(due.look())
+
+    assert due.send().key not in used
+
+
 def test_key_age_begins_with_its_own_first_call(story: Story, answers: type[Answers]) -> None:
     story.call(answers.too_little)  # a stored refusal: the next epoch
     story.passes(30 * HOUR)
