@@ -85,6 +85,8 @@ class Operation(NamedTuple):
     """When the provider's records were last read and did not contain the operation."""
     forgiven: int = 0
     """The last attempt that was given back because an outage had consumed it."""
+    reopened: bool = False
+    """True from the decision of a person until the next look-up that shows absence."""
     pending: bool = False
     """True while Stripe holds the object and has not decided about it: it is only looked up."""
 
@@ -134,7 +136,8 @@ class Operation(NamedTuple):
         repeats a stored error."""
         if self.epoch_began is None:
             return False
-        return self.look_first or now - self.epoch_began >= policy.key_lifetime
+        repeats = self.look_first and not self.reopened
+        return repeats or now - self.epoch_began >= policy.key_lifetime
 
     def started(
         self, at: datetime, attempt: int, epoch: int, key: str | None = None
@@ -183,6 +186,7 @@ class Operation(NamedTuple):
             hindered=deferral.hindered,
             exhausted=deferral.exhausted,
             look_first=deferral.look_first or (self.look_first and same_key and not absent),
+            reopened=self.reopened and same_key and not absent,
             awaiting_since=deferral.awaiting_since,
             hindered_since=deferral.hindered_since,
             lost=deferral.lost,

@@ -328,7 +328,7 @@ class Reopened(TransferFact):
         what = self.reversal_id or TRANSFER
         same = before if before is not None and before.what == what else Operation(what)
         transfer.operation = same._replace(
-            epoch=self.epoch, retry_count=0, hindered=0, look_first=True
+            epoch=self.epoch, retry_count=0, hindered=0, look_first=True, reopened=True
         )
         if self.reversal_id is not None:
             transfer.reversals[self.reversal_id] = transfer.reversals[self.reversal_id]._replace(

@@ -224,7 +224,7 @@ def _give_up_unpaid(
                 detail=detail,
                 retry_count=operation.retry_count,
                 next_retry_at=now,
-                epoch=operation.epoch + 1,
+                epoch=operation.epoch + (outcome is not None),  # after a retry the same key
                 request_id=request_id,
             )
         )

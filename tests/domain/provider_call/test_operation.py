@@ -95,6 +95,35 @@ def test_second_call_of_an_epoch_keeps_its_age_and_doubts_the_first() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("operation", "after", "spent"),
+    [
+        (CALLED, 59, False),
+        (CALLED, 60, True),
+        (CALLED._replace(look_first=True), 0, True),
+        (CALLED._replace(look_first=True, reopened=True), 59, False),
+        (CALLED._replace(look_first=True, reopened=True), 60, True),
+        (Operation("transfer", look_first=True), 100, False),
+    ],
+)
+def test_key_is_spent_by_age_or_by_a_stored_error(
+    operation: Operation, after: int, spent: bool
+) -> None:
+    assert operation.is_spent(NOW + after * MINUTE, POLICY) is spent
+
+
+@pytest.mark.parametrize(
+    ("why", "epoch", "reopened"),
+    [("postponed", 1, True), ("postponed", 2, False), ("absent", 1, False)],
+)
+def test_reopening_counts_until_a_look_up_shows_absence(
+    why: str, epoch: int, reopened: bool
+) -> None:
+    again = CALLED._replace(look_first=True, reopened=True)
+    after = again.deferred(AGAIN._replace(why=why, epoch=epoch), NOW)
+    assert (after.reopened, after.look_first) == (reopened, reopened)
+
+
 def test_call_ends_that_the_object_is_pending() -> None:
     assert not CALLED._replace(pending=True).started(NOW, 2, 1).pending
 

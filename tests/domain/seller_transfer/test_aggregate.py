@@ -284,7 +284,7 @@ def test_reversal_owed_is_the_oldest_if_none_has_failed(
     transfer.retry("mia", "again", story.now)
     fact = story.only(facts.Reopened)
     assert (fact.epoch, fact.amount) == (1, 100)
-    assert story.operation == Operation(owed.reversal_id, look_first=True)
+    assert story.operation == Operation(owed.reversal_id, look_first=True, reopened=True)
 
 
 def test_transfer_that_owes_no_reversal_is_not_reopened(

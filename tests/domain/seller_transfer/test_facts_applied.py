@@ -179,7 +179,7 @@ def test_reopened_transfer_keeps_its_key_and_forgets_its_attempts(story: Story) 
         None,
         10_000,
     )
-    assert story.operation == CALLED._replace(look_first=True)
+    assert story.operation == CALLED._replace(look_first=True, reopened=True)
 
 
 def test_refusal_is_recorded_with_its_wait(story: Story) -> None:
