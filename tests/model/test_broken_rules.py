@@ -37,6 +37,10 @@ def _new_key(original: Any) -> object:
     )
 
 
+def _key_was_used(operation: Operation, *_: object) -> bool:
+    return operation.epoch_began is not None
+
+
 def _another_attempt(original: Any) -> object:
     return lambda operation, *given: original(operation, *given)._replace(
         retry_count=operation.retry_count + 1
@@ -60,6 +64,7 @@ RULES = {
     "late_outcome": Broken(Operation, "awaits", lambda _: lambda one, what, _: one.what == what),
     "late_look_up": Broken(transfer_outcome, "proves_absence", lambda _: lambda *_: True),
     "same_key_after_unknown": Broken(deferral, "unknown", _new_key),
+    "same_key_after_absence": Broken(Operation, "is_spent", lambda _: _key_was_used),
     "look_up_after_last_attempt": Broken(deferral, "unknown", changed(exhausted=False)),
     "vanished_callers": Broken(deferral, "LOST_IN_A_ROW", lambda _: 99),
     "doubt_while_hindered": Broken(deferral, "not_executed", changed(open=False)),

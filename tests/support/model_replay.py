@@ -39,10 +39,10 @@ POLICY = Policy(
     base=timedelta(milliseconds=1),
     maximum=timedelta(milliseconds=1),
     call_timeout=2 * TICK - LATEST_CALL,
-    key_lifetime=2 * TICK,
+    key_lifetime=3 * TICK,
 )
-"""The constants of the model: UNDER_WAY and KEY_LIFETIME are two ticks, MAX_RETRIES is one."""
-KEY_MEMORY = 3 * TICK
+"""The constants of the model: UNDER_WAY is two ticks, KEY_LIFETIME three, MAX_RETRIES one."""
+KEY_MEMORY = 4 * TICK
 ORDER, SELLER, AMOUNT, SHARE = "o1", "anna", 1_000, 900
 FAULTS: Mapping[str, Mapping[str, object]] = {
     "refused": {"kind": "error", "status": 400, "stored": True},

@@ -26,7 +26,12 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     "restores": {"FAULTS": "3", "RESTORES": "true"},
 }
 """Constants of the model, by the name of the traces."""
-GOALS = ("goal-given-up-after-look-up", "goal-look-up-overtaken")
+GOALS = (
+    "goal-given-up-after-look-up",
+    "goal-look-up-overtaken",
+    "goal-hindered-in-doubt",
+    "goal-absent-under-same-key",
+)
 RUNS, LENGTH, KEPT = 500, 70, 16
 OPERATION = ["what", "status", "epoch", "attempt", "retries", "keyAge", "inCall", "unknown", "lost"]
 OPERATION += ["exhausted", "lookFirst", "wait"]
