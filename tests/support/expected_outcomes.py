@@ -74,7 +74,7 @@ def source_refused() -> ExpectedOutcome:
     sends without it."""
     return ExpectedOutcome(
         ("Failed", "SourceDecided", "PermanentlyFailed"), "source_currency", "permanently_failed",
-        (1, 3), alarm="permanently_failed", prefix="source_currency: ", identified=False,
+        (1, 2), alarm="permanently_failed", prefix="source_currency: ", identified=False,
         then=("AttemptDeferred", "AttemptDeferred", *PAID),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from domain.provider_call.operation import Deferral, LookFirst, Operation
-from domain.provider_call.retry_policy import Policy
+from domain.provider_call.retry_policy import LATEST_CALL, Policy
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -36,9 +36,11 @@ def test_answer_is_awaited_for_the_last_call_only() -> None:
 
 
 def test_call_may_be_under_way_until_its_time_out() -> None:
+    """It may begin some seconds after its intent."""
+    ends_by = NOW + LATEST_CALL + MINUTE
     assert Operation("transfer").under_way_until(NOW, POLICY) is None
-    assert CALLED.under_way_until(NOW, POLICY) == NOW + MINUTE
-    assert CALLED.under_way_until(NOW + MINUTE, POLICY) is None
+    assert CALLED.under_way_until(NOW, POLICY) == ends_by
+    assert CALLED.under_way_until(ends_by, POLICY) is None
     assert CALLED._replace(pending=True).under_way_until(NOW, POLICY) is None
 
 
@@ -76,11 +78,12 @@ def test_second_call_of_an_epoch_keeps_its_age_and_doubts_the_first() -> None:
         epoch_key="used",
         first_began=NOW,
         last_began=NOW,
+        begins_by=NOW + LATEST_CALL,
         in_call=True,
     )
     later = NOW + MINUTE
     assert CALLED.started(later, 2, 1, "used") == CALLED._replace(
-        attempt=2, last_began=later, lost=1, unknown=True
+        attempt=2, last_began=later, begins_by=later + LATEST_CALL, lost=1, unknown=True
     )
     assert CALLED.deferred(AGAIN, NOW).started(later, 2, 2, "next") == CALLED._replace(
         attempt=2,
@@ -88,6 +91,7 @@ def test_second_call_of_an_epoch_keeps_its_age_and_doubts_the_first() -> None:
         epoch_began=later,
         epoch_key="next",
         last_began=later,
+        begins_by=later + LATEST_CALL,
         retry_count=2,
     )
 
@@ -99,7 +103,13 @@ def test_call_ends_that_the_object_is_pending() -> None:
 def test_other_key_begins_anew_with_attempts_numbered_on() -> None:
     used = CALLED._replace(retry_count=3, unknown=True, looked_at=NOW, hindered=2, lost=1)
     assert used.again(5) == Operation(
-        "transfer", epoch=5, attempt=1, first_began=NOW, last_began=NOW, looked_at=NOW
+        "transfer",
+        epoch=5,
+        attempt=1,
+        first_began=NOW,
+        last_began=NOW,
+        begins_by=NOW + LATEST_CALL,
+        looked_at=NOW,
     )
 
 
