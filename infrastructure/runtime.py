@@ -4,7 +4,6 @@ webhooks."""
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -41,7 +40,6 @@ from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from application.webhooks.stripe.unconfirmed_refunds import UnconfirmedRefunds
-from domain.refund.psp_outcome import FOR_EVER
 from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
@@ -237,20 +235,10 @@ def _stripe_worker(
 
 
 def _refund_worker(service: Service, psp: PaymentGateway, monitor: BreakerMonitor) -> Loop:
-    """Build the worker for refunds, with the retry settings of transfers.
-
-    The PSP never forgets a name, and its client reads a refused refund back, so a call may take two
-    time-outs.
-    """
+    """Build the worker for refunds."""
     settings, pool = service.settings, service.pool
-    policy = replace(
-        settings.policy(settings.transfers),
-        key_lifetime=FOR_EVER,
-        call_timeout=2 * settings.stripe_timeout,
-        undecided_after=settings.refund_undecided_after,
-    )
     return Worker(
-        RefundProcess(psp, policy),
+        RefundProcess(psp, settings.refund_policy),
         PostgresEventLog(service.store),
         PostgresWorkQueue(pool, "refunds"),
         PostgresRateLimiter(pool, PSP_MAX_RPS),

@@ -4,7 +4,7 @@ explains every name."""
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from application.ports import LEASE
 from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
+from domain.refund.psp_outcome import FOR_EVER
 from infrastructure.secret_values import (
     HIDDEN,
     T,
@@ -139,6 +140,20 @@ class Settings:
             call_timeout=self.stripe_timeout,
             funds_interval=self.funds_retry_interval,
             funds_deadline=self.funds_deadline,
+        )
+
+    @property
+    def refund_policy(self) -> Policy:
+        """Return the retry policy of refunds at the PSP, with the retry settings of transfers.
+
+        The PSP never forgets a name, and its client reads a refused refund back, so a call may take
+        two time-outs.
+        """
+        return replace(
+            self.policy(self.transfers),
+            key_lifetime=FOR_EVER,
+            call_timeout=2 * self.stripe_timeout,
+            undecided_after=self.refund_undecided_after,
         )
 
 

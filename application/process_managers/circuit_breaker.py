@@ -121,6 +121,9 @@ class BreakerMonitor(Loop):
         self._breaker, self._gateway, self._alarms = breaker, gateway, alarms
         self._forgive, self._stop_sending = forgive, stop
         self.state = FleetState()
+        self._maybe_raised = True
+        """Whether this process, or one that died, may have raised the alarm of an outage that is
+        over."""
         self._silence, self._key = FailureStreak(SILENT), FailureStreak(REFUSED_KEY)
         self._forbidden = FailureStreak(REFUSED_KEY, DIFFERENT_ACCOUNTS)
         self._unknown = FailureStreak(NOT_FOUND, DIFFERENT_ACCOUNTS)
@@ -136,6 +139,9 @@ class BreakerMonitor(Loop):
         """Read the state, and probe Stripe when it is this process's turn; return the seconds until
         the next turn."""
         await self.refresh()
+        if self._maybe_raised and not self.state.outage:
+            await self._alarms.clear(*OUTAGE)  # of a new outage: its next silent probe repeats it
+            self._maybe_raised = False
         if self.state.outage and await self._breaker.take_probe():
             await self._probe()
         pause = await self._breaker.until_probe() if self.state.outage else None
@@ -162,7 +168,7 @@ class BreakerMonitor(Loop):
         between, or could not reach the database. A slow probe may end after a later one has closed
         the breaker."""
         if (await self._breaker.state()).outage:
-            await self._alarms.raise_alarm(*OUTAGE, "No answer below 500 to a probe either.")
+            await self._raise_alarm("No answer below 500 to a probe either.")
 
     async def observe(
         self, transfer_id: UUID, step: Send | LookUp, signal: ProviderSignal, account: str
@@ -224,10 +230,14 @@ class BreakerMonitor(Loop):
         opened = await self._breaker.open_breaker()
         if opened:
             log.warning("Stripe does not answer, nothing is sent until it does")
-            await self._alarms.raise_alarm(*OUTAGE, why)
+            await self._raise_alarm(why)
         await self.refresh()
-        if opened and not self.state.outage:  # another process closed it before the alarm came
-            await self._alarms.clear(*OUTAGE)
+
+    async def _raise_alarm(self, why: str) -> None:
+        """Raise the alarm of the open breaker. If this process was frozen, another one may have
+        closed the breaker before the alarm comes; the next turn clears it then."""
+        self._maybe_raised = True
+        await self._alarms.raise_alarm(*OUTAGE, why)
 
     async def _give_back(self) -> None:
         for transfer_id, spent in self._silence.end().items():

@@ -166,9 +166,7 @@ class InboxLoop(Loop):
             case Dead(reason=reason, alarm=alarm):
                 await self._bury(event, reason, alarm)
             case Done():
-                await self._clear_alarms(
-                    event
-                )  # the row was marked in the transaction of its facts
+                pass  # the transaction of its facts has closed the row and cleared its alarms
             case _:
                 assert_never(result)
 

@@ -171,12 +171,12 @@ class ServingProcess(Process):
     ) -> list[Loop]:
         """Build the workers that read charges and request refunds."""
         settings, database, to = self.fleet.settings, self.fleet.database, self.connection.to
-        policy = settings.policy(settings.transfers)
+        funding = FundingProcess(gateway, settings.policy(settings.transfers))
+        refunding = RefundProcess(psp, settings.refund_policy)
         limiter = to(MemoryRateLimiter(database, settings.stripe_max_rps))
         slots = asyncio.Semaphore(settings.stripe_max_concurrency)
         limits = WorkerLimits(64, settings.lease, settings.transfers.check_interval)
         orders, refunds = to(MemoryWork(database, "orders")), to(MemoryWork(database, "refunds"))
-        funding, refunding = FundingProcess(gateway, policy), RefundProcess(psp, policy)
         at_psp = OutageOfStripeIgnored(watch)
         return [
             Worker(funding, ledger, orders, limiter, watch, clock, slots, limits),

@@ -13,7 +13,7 @@ from infrastructure.postgres import migrate
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.e2e.conftest import Processes
 from tests.scripts.test_command_line import run
-from tests.support.ledger_process import LedgerClient, environment
+from tests.support.ledger_process import LedgerClient, environment, free_port
 from tests.support.ledger_view import LedgerView
 from tests.support.postgres_server import PostgresServer, servers
 
@@ -85,7 +85,7 @@ async def test_read_only_period_ends_by_itself(ledgers: Callable[[str], Processe
         migrate.up(server.url())
         processes = ledgers(server.url())
         web = await processes.talk(await processes.start())
-        await processes.start("worker", WORKER_METRICS_PORT=str(server.port + 1))
+        await processes.start("worker", WORKER_METRICS_PORT=str(free_port()))
         assert await order_answer(web, "o1") == 201
 
         server.set("default_transaction_read_only", "on")

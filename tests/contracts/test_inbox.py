@@ -7,7 +7,7 @@ import pytest
 
 from application.commands import commands_on
 from application.ports import ClaimedEvent
-from application.unit_of_work import CommitExtras
+from application.unit_of_work import CommitExtras, InboxMark
 from domain.order.state import Share
 from infrastructure.clock import DatabaseClock
 from tests.support.storage import Storage
@@ -91,6 +91,19 @@ async def test_closed_event_stays_closed(storage: Storage, close: str) -> None:
     await storage.let_pass(HOUR)
     assert await claimed(storage) == []
     assert not await put(storage), "and it is not stored again"
+
+
+@pytest.mark.parametrize("status", ["done", "discarded"])
+async def test_alarms_of_an_event_end_with_its_commit(storage: Storage, status: str) -> None:
+    """A process that dies after the commit clears nothing (`simulate-faults --seed 492`)."""
+    inbox_id = await the_one(storage)
+    await storage.inbox.park(inbox_id, "refund:r1", await storage.now(), "it disagrees")
+    await storage.alarms.raise_alarm("refund_disagrees", "hyperswitch:evt_1", "it disagrees")
+    await storage.alarms.raise_alarm("refund_disagrees", "hyperswitch:evt_2", "it disagrees")
+    uow = await storage.ledger.load([])
+    uow.add([transfer()])
+    await storage.ledger.append(uow, CommitExtras(inbox=InboxMark(inbox_id, status)))
+    assert [one.subject for one in await storage.alarms.raised()] == ["hyperswitch:evt_2"]
 
 
 async def test_parked_event_comes_back_when_due(storage: Storage) -> None:

@@ -23,8 +23,6 @@ async def test_tortured_store_loses_and_reorders_nothing(database_url: str, tmp_
     assert acknowledged >= PLAN.appends
     assert isinstance(terminations, int)
     assert terminations > 0
-    assert report["conflicts"]
-    assert report["unknown_stored"]
 
 
 STORED, UNKNOWN, ABSENT = (

@@ -59,6 +59,7 @@ ADAPTERS: Mapping[type, type] = {
     missed.PolledInbox: PostgresInbox,
     missed.StripeEvents: StripeGateway,
     missed.KnownRefunds: PostgresDirectory,
+    missed.KnownDisputes: PostgresDirectory,
     missed.UnpaidOrders: PostgresDirectory,
     retention.WebhookBodies: PostgresInbox,
     reconciliation.OurRows: LedgerRows,

@@ -107,6 +107,21 @@ async def lost_webhook(world: CrashWorld, name: str) -> None:
     await world.assert_moved_once(name, anna=900)
 
 
+async def lost_dispute(world: CrashWorld, name: str) -> None:
+    """A lost dispute of which no webhook arrives: the poller finds it."""
+    await world.order(name, anna=900)
+    await world.psp.take_payment(f"pay_{name}", 1_000, CURRENCY, metadata={"order_id": name})
+    await world.view.reached(name, "completed")
+    await world.psp.webhook(knobs={"drop": ["dispute_*"], "retry_schedule": [0.1] * 300})
+    try:
+        dispute = await world.psp.open_dispute(f"pay_{name}")
+        await world.psp.settle_dispute(dispute, "lost")
+        await world.view.reached(name, "reversed")
+    finally:
+        await world.psp.webhook(knobs={"drop": [], "retry_schedule": [0.1] * 300})
+    await world.assert_moved_once(name, anna=900)
+
+
 async def lost_payment(world: CrashWorld, name: str) -> None:
     """A payment whose webhook never arrives: the poller finds it, and the seller is paid."""
     await world.order(name, anna=900)
@@ -292,6 +307,7 @@ SERVED: dict[str, Story] = {
         failed_refund,
         look_up_first,
         lost_webhook,
+        lost_dispute,
         lost_payment,
         early_webhooks,
         unreadable_webhook,

@@ -231,13 +231,14 @@ begin
                    stream uuid, version bigint)
          where i.inbox_id = h.inbox_id
            and (i.status in ('stored', 'parked') or (h.status = 'discarded' and i.status in ('dead', 'ignored')));
-        -- A person has decided about the event: its alarms are over.
-        if exists (select from json_to_recordset(given.webhook_inbox) as h (status text) where h.status = 'discarded') then
-            update alarms a set cleared_at = now()
-              from json_to_recordset(given.webhook_inbox) as h (inbox_id bigint, status text)
-              join webhook_inbox i on i.inbox_id = h.inbox_id
-             where h.status = 'discarded' and a.subject = i.provider || ':' || i.event_id and a.cleared_at is null;
-        end if;
+        -- The event is over, and so are its alarms: in the same transaction, since no one comes back to a closed event.
+        -- A fresh event that never waited has none.
+        update alarms a set cleared_at = now()
+          from json_to_recordset(given.webhook_inbox) as h (inbox_id bigint, status text)
+          join webhook_inbox i on i.inbox_id = h.inbox_id
+         where h.status in ('done', 'discarded')
+           and (i.subject is not null or i.attempts > 0 or i.received_at < now() - interval '1 minute' or h.status = 'discarded')
+           and a.subject = i.provider || ':' || i.event_id and a.cleared_at is null;
     end if;
 
     if given.released is not null then

@@ -151,6 +151,7 @@ class Actors:
         self._world.tell(f"the PSP decides {refund.refund_id}: {status}")
         self._psp.books.settle_refund(refund, status)
         self._psp.commit()
+        self._world.decided_outside()
 
     async def _dispute(self, planned: PlannedDispute, order: PlannedOrder) -> None:
         await until(planned.at)

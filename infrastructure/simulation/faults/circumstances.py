@@ -37,6 +37,7 @@ CIRCUMSTANCES: dict[str, str] = {
     "PolledInbox.waiting": LOST_WEBHOOKS,
     "PolledInbox.unknown": LOST_WEBHOOKS,
     "KnownRefunds.refund_statuses": LOST_WEBHOOKS,
+    "KnownDisputes.dispute_statuses": LOST_WEBHOOKS,
     "UnpaidOrders.unpaid": LOST_WEBHOOKS,
     "Alarms.clear_all": LOST_WEBHOOKS,
     "Inbox.park": LOST_WEBHOOKS,

@@ -8,6 +8,7 @@ from functools import cache
 
 from application.gateways import ChargeReader, PaymentGateway, TransferGateway
 from application.missed_webhooks.ports import (
+    KnownDisputes,
     KnownRefunds,
     PolledInbox,
     PollProgress,
@@ -102,6 +103,7 @@ DATABASE: tuple[type, ...] = (
     PollProgress,
     PolledInbox,
     KnownRefunds,
+    KnownDisputes,
     UnpaidOrders,
 )
 """Ports to the database."""

@@ -62,6 +62,7 @@ CALLED: Mapping[str, tuple[str, ...]] = {
         "refunds.retrieve",
         "refunds.list",
         "payments.retrieve",
+        "disputes.list",
     ),
 }
 """Operations that the ledger calls in a run, of each provider."""
@@ -193,6 +194,8 @@ class FaultyNetwork(VirtualNetwork):
 def _stale(body: bytes, until: float) -> bytes:
     """Return the list without the objects that were created after `until`."""
     listed = orjson.loads(body)
+    if isinstance(listed, list):
+        return orjson.dumps([one for one in listed if _created(one) <= until])
     if not isinstance(listed.get("data"), list):
         return body
     kept = [one for one in listed["data"] if _created(one) <= until]

@@ -149,6 +149,10 @@ class FaultWorld(SimulatedWorld):
             self._follow(one)
         self._after_step()
 
+    def decided_outside(self) -> None:
+        """Let the oracle see a decision of a provider, which may not last until the next step."""
+        self._after_step()
+
     def _follow(self, one: RecordedFact) -> None:
         """Count the arrow of a transfer's life cycle."""
         if not one.topic.startswith("ledger.seller_transfer."):

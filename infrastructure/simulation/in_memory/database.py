@@ -91,7 +91,9 @@ class MemoryDatabase:
             for key, row in rows_by_key.items():
                 self._write(table, key, row)
         self.alarms.write(rows.get("alarms", ()))
-        self.inbox.mark(rows.get("webhook_inbox", ()), len(self.recorded) if facts else None)
+        position = len(self.recorded) if facts else None
+        for about in self.inbox.mark(rows.get("webhook_inbox", ()), position):
+            self.alarms.clear_all(about)
         released = self.inbox.release([row["subject"] for row in rows.get("released", ())])
         if facts:
             self.notify("ledger_events")

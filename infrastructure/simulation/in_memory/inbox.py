@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypedDict, Unpack
 
 OPEN = ("stored", "parked")
+OVER = ("done", "discarded")
+"""Statuses with which the alarms of a webhook end in the same commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,13 @@ class StoredWebhooks:
         self._change(inbox_id, **free)
         return True
 
-    def mark(self, handled: Sequence[HandledWebhook], position: int | None) -> None:
-        """Close webhooks in the commit of the facts that they caused."""
+    def mark(self, handled: Sequence[HandledWebhook], position: int | None) -> list[str]:
+        """Close webhooks in the commit of the facts that they caused. Returns the subjects of the
+        alarms that end with them."""
         for row in handled:
             self.close(row["inbox_id"], row["status"], row["reason"], position)
+        over = [self.rows[row["inbox_id"]] for row in handled if row["status"] in OVER]
+        return [f"{one.provider}:{one.event_id}" for one in over]
 
     def release(self, subjects: Collection[str]) -> bool:
         """Make parked webhooks of these subjects due; return whether there were any."""

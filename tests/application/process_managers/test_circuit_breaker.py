@@ -106,10 +106,28 @@ async def test_one_unanswered_transfer_is_no_outage(fleet: FakeFleet) -> None:
 
 
 async def test_alarm_of_an_outage_that_is_over_is_cleared(fleet: FakeFleet) -> None:
-    """A process that froze before it raised the alarm (`simulate-faults --seed 5016`)."""
+    """A process froze before it raised the alarm (`simulate-faults --seed 5016`)."""
     fleet.closed_before_the_alarm = True
     await fleet.hears(ProviderSignal.SILENCE, range(SILENT))
+    await fleet.watch.turn()
+    await fleet.watch.turn()
     assert fleet.told == ["stripe_outage", "stripe_outage is over"]
+
+
+async def test_repeated_alarm_of_an_outage_that_is_over_is_cleared(fleet: FakeFleet) -> None:
+    """A process froze between its look at the breaker and the alarm (`simulate-faults --seed
+    93`)."""
+    fleet.open, fleet.answering, fleet.closed_before_the_alarm = True, False, True
+    await fleet.watch.turn()
+    await fleet.watch.turn()
+    assert fleet.told == ["stripe_outage", "stripe_outage is over"]
+
+
+async def test_new_process_clears_the_alarm_of_an_outage_that_is_over(fleet: FakeFleet) -> None:
+    """The process that raised it has died."""
+    await fleet.watch.turn()
+    await fleet.watch.turn()
+    assert fleet.told == ["stripe_outage is over"]
 
 
 @pytest.mark.parametrize(

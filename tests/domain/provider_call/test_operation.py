@@ -36,10 +36,11 @@ def test_answer_is_awaited_for_the_last_call_only() -> None:
 
 
 def test_call_may_be_under_way_until_its_time_out() -> None:
+    """It may begin some seconds after its intent."""
+    ends_by = NOW + LATEST_CALL + MINUTE
     assert Operation("transfer").under_way_until(NOW, POLICY) is None
-    ends = NOW + LATEST_CALL + MINUTE
-    assert CALLED.under_way_until(NOW, POLICY) == ends
-    assert CALLED.under_way_until(ends, POLICY) is None
+    assert CALLED.under_way_until(NOW, POLICY) == ends_by
+    assert CALLED.under_way_until(ends_by, POLICY) is None
     assert CALLED._replace(pending=True).under_way_until(NOW, POLICY) is None
 
 
