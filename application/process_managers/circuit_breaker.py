@@ -122,7 +122,7 @@ class BreakerMonitor(Loop):
         self._forgive, self._stop_sending = forgive, stop
         self.state = FleetState()
         self._maybe_raised = True
-        """Whether this process, or one that died, may have raised the alarm of an outage that is
+        """True if this process, or one that died, may have raised the alarm of an outage that is
         over."""
         self._silence, self._key = FailureStreak(SILENT), FailureStreak(REFUSED_KEY)
         self._forbidden = FailureStreak(REFUSED_KEY, DIFFERENT_ACCOUNTS)

@@ -56,6 +56,7 @@ CALLED: Mapping[str, tuple[str, ...]] = {
         "payment_intents.retrieve",
         "events.list",
         "account.retrieve",
+        "accounts.retrieve",
     ),
     "hyperswitch": (
         "refunds.create",
