@@ -25,14 +25,17 @@ ENVIRONMENT = Path(__file__).parent.parent / ".env.template"
 
 
 def facts_by_topic() -> dict[str, list[str]]:
-    """List every stored topic with the fields of its fact."""
+    """List every stored topic with the fields of its fact. Facts that tests make up are left
+    out."""
     kinds = {
         topic: kind for topic, kind in registered_topics.items() if topic.startswith("ledger.")
     }
     facts = {
         topic: kind
         for topic, kind in sorted(kinds.items())
-        if isinstance(kind, type) and issubclass(kind, Fact)
+        if isinstance(kind, type)
+        and issubclass(kind, Fact)
+        and kind.__module__.startswith("domain.")
     }
     return {topic: sorted(vars(kind)["__dataclass_fields__"]) for topic, kind in facts.items()}
 

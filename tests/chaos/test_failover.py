@@ -85,7 +85,8 @@ async def test_read_only_period_ends_by_itself(ledgers: Callable[[str], Processe
         migrate.up(server.url())
         processes = ledgers(server.url())
         web = await processes.talk(await processes.start())
-        await processes.start("worker", WORKER_METRICS_PORT=str(free_port()))
+        metrics_port = free_port()
+        await processes.start("worker", WORKER_METRICS_PORT=str(metrics_port))
         assert await order_answer(web, "o1") == 201
 
         server.set("default_transaction_read_only", "on")
@@ -100,7 +101,7 @@ async def test_read_only_period_ends_by_itself(ledgers: Callable[[str], Processe
         server.set("default_transaction_read_only", "off")
         await until_ready(web, True, 5.0)
         assert await order_answer(web, "o2") == 201
-        page = f"http://127.0.0.1:{server.port + 1}"
+        page = f"http://127.0.0.1:{metrics_port}"
         async with httpx.AsyncClient(base_url=page, trust_env=False) as client:
             await until_ready(LedgerClient(client), True, 5.0)
             assert (await client.get("/metrics")).status_code == 200

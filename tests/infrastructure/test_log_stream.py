@@ -52,18 +52,23 @@ def test_lines_arrive_in_their_order(pipe: Pipe) -> None:
 
 
 def test_reader_that_is_stuck_blocks_no_writer_and_lines_are_counted(pipe: Pipe) -> None:
-    stream, line = LogStream(pipe.writer), "x" * 999 + "\n"
-    lines = 3 * MOST_WAITING // len(line)
+    stream, late = LogStream(pipe.writer), "y" * 999 + "\n"
+    lines = 3 * MOST_WAITING // len(late)
     for _ in range(lines):
-        stream.write(line)  # would block for ever on the pipe of 4 KiB
-    kept = 0
-    while not (rest := pipe.read(len(line))).startswith("{"):
-        kept += 1
-        if kept * len(line) > MOST_WAITING and not stream.waiting:
-            stream.write(line)
-    dropped = json.loads(rest.split("\n")[0])
-    assert dropped["event"] == "log lines were dropped"
-    assert dropped["lines"] + kept >= lines - 1
+        stream.write("x" * 999 + "\n")  # would block for ever on the pipe of 4 KiB
+    kept, dropped, text = 0, 0, ""
+    for _ in range(lines + 100):
+        if kept + dropped == lines:
+            break
+        if not stream.waiting:
+            stream.write(late)  # so that there is something to read, and a reason to tell
+        *whole, text = (text + pipe.read(len(late))).split("\n")
+        kept += sum(one.startswith("x") for one in whole)
+        told = [json.loads(one) for one in whole if one.startswith("{")]
+        assert {one["event"] for one in told} <= {"log lines were dropped"}
+        dropped += sum(one["lines"] for one in told)
+    assert dropped
+    assert kept + dropped == lines
 
 
 def test_reader_that_is_gone_raises_nothing(pipe: Pipe) -> None:
