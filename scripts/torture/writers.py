@@ -232,6 +232,17 @@ class RawWriter:
         await connection.execute("rollback to savepoint before")
 
 
+async def _started(store: EventStore, end: float) -> None:
+    """Open the store: a restart of the server may come before the first append of this process."""
+    while True:
+        try:
+            return await store.start()
+        except psycopg.OperationalError:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.1)
+
+
 async def main(orders: WriterOrders) -> None:
     """Append until the ordered number of appends is acknowledged, or the time is over."""
     end = time.monotonic() + orders.seconds
@@ -239,7 +250,7 @@ async def main(orders: WriterOrders) -> None:
     contested = [uuid5(NAMESPACE_URL, f"{orders.seed}/{n}") for n in range(CONTESTED)]
     async with new_pool(orders.database_url) as pool:
         store = EventStore(orders.database_url, pool)
-        await store.start()
+        await _started(store, end)
         with Path(orders.answers).open("wb") as file:  # noqa: ASYNC230 - it is buffered
             raw, journal = Journal(orders.process, file), Journal(orders.process, file)
             raw.process += 1 << 10  # tokens of their own
