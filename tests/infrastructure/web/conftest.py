@@ -275,6 +275,10 @@ class StripeWorker:
         await self._step(transfer_id, lambda amount: Succeeded(stripe_id, amount))
         return stripe_id
 
+    async def is_paid_by(self, transfer_id: UUID, stripe_id: str) -> None:
+        """Make the next call succeed with this object at Stripe."""
+        await self._step(transfer_id, lambda amount: Succeeded(stripe_id, amount))
+
     async def answers(self, transfer_id: UUID, outcome: Outcome, *, read: bool = False) -> None:
         """Record an outcome; with `read`, Stripe then shows the transfer without this reversal."""
         await self._step(transfer_id, lambda amount: outcome, read=read)
