@@ -13,6 +13,14 @@ TRANSFER = "transfer"
 reversal."""
 
 
+BY_ANOTHER_PROCESS = (
+    DeferralReason.LOOK_UP_LATER,
+    DeferralReason.LOOK_UP_FAILED,
+    DeferralReason.ABSENT,
+)
+"""Deferrals that follow a look-up: the process that began the call has not reported an outcome."""
+
+
 class LookFirst(NamedTuple):
     """A restore from a backup: Stripe may hold objects that the facts of this ledger do not
     mention."""
@@ -86,7 +94,11 @@ class Operation(NamedTuple):
     forgiven: int = 0
     """The last attempt that was given back because an outage had consumed it."""
     reopened: bool = False
-    """True from the decision of a person until the next look-up that shows absence."""
+    """True from the decision of a person, or from a payment hold, until the next look-up that shows
+    absence: that look-up says nothing about the key."""
+    vanished_in: int = 0
+    """The last epoch of which a call may still leave: its process never reported an outcome, or a
+    restore may have lost the call."""
     pending: bool = False
     """True while Stripe holds the object and has not decided about it: it is only looked up."""
 
@@ -95,6 +107,21 @@ class Operation(NamedTuple):
         """Return whether money may have moved: then epoch, body and amount must not change, and
         nothing is given up."""
         return self.in_call or self.unknown
+
+    @property
+    def may_arrive_late(self) -> bool:
+        """Return whether a call under the present key may still leave: a process can be frozen
+        right before its request leaves, for longer than a look-up waits.
+
+        Under the same key and body, the provider recognises such a request. So neither changes
+        before success, a stored answer, or the end of the key's lifetime.
+        """
+        return self.epoch_began is not None and self.vanished_in == self.epoch
+
+    @property
+    def may_move_money(self) -> bool:
+        """Return whether a call that was begun may have moved money, or still may."""
+        return self.open or self.may_arrive_late
 
     def key(self, transfer_id: UUID, ledger_id: str | None = None) -> str:
         """Return the idempotency key. It depends on operation, epoch and ledger, never on the
@@ -153,6 +180,7 @@ class Operation(NamedTuple):
             last_began=at,
             begins_by=at + LATEST_CALL,
             lost=self.lost + self.in_call,
+            vanished_in=epoch if self.in_call else self.vanished_in,
             unknown=self.open,
             in_call=True,
             pending=False,
@@ -175,6 +203,9 @@ class Operation(NamedTuple):
         on the last call does not begin: either it has ended, or its process has lost the lease."""
         absent = deferral.why == DeferralReason.ABSENT
         same_key = deferral.epoch == self.epoch
+        unreported = self.in_call and deferral.why in BY_ANOTHER_PROCESS
+        # without another reason, only a restore asks for a look-up that keeps the key
+        restored = absent and same_key and not self.look_first
         undecided = deferral.why == DeferralReason.PENDING
         return self._replace(
             epoch=deferral.epoch,
@@ -190,6 +221,7 @@ class Operation(NamedTuple):
             awaiting_since=deferral.awaiting_since,
             hindered_since=deferral.hindered_since,
             lost=deferral.lost,
+            vanished_in=self.epoch if unreported or restored else self.vanished_in,
             looked_at=at if absent else self.looked_at,
             forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
             pending=undecided and (deferral.look_first or self.pending),

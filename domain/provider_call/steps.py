@@ -29,6 +29,8 @@ class LookUp(NamedTuple):
     """Number of calls begun when the look-up began."""
     restored: bool = False
     """True after a restore, which may have lost the identity of the ledger."""
+    begun_at: datetime | None = None
+    """The instant of which it tells, however late it is recorded; None: of the record."""
 
 
 class Rest(NamedTuple):

@@ -276,7 +276,7 @@ def record_look_up(
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
     else:
         detail = "Stripe's books show no such reversal; it is sent next."
-        send_again(transfer, operation, detail, now, policy)
+        send_again(transfer, operation, detail, now, policy, look)
     return []
 
 
