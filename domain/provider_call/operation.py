@@ -70,8 +70,8 @@ class Operation(NamedTuple):
     """Number of calls begun, over all epochs."""
     retry_count: int = 0
     epoch_began: datetime | None = None
-    """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency
-    key."""
+    """Instant from which the age of the idempotency key counts: of the first `CallStarted` of this
+    epoch, or before it, see `key_may_be_used_since`."""
     epoch_key: str | None = None
     """The key of that call."""
     first_began: datetime | None = None
@@ -119,6 +119,12 @@ class Operation(NamedTuple):
         return self.epoch_began is not None and self.vanished_in == self.epoch
 
     @property
+    def key_may_be_used_since(self) -> datetime | None:
+        """Return the earliest instant at which the provider may have seen the present key: of its
+        first call, or of the look-up after a restore that may have lost a call."""
+        return self.epoch_began or (self.looked_at if self.vanished_in == self.epoch else None)
+
+    @property
     def may_move_money(self) -> bool:
         """Return whether a call that was begun may have moved money, or still may."""
         return self.open or self.may_arrive_late
@@ -152,29 +158,31 @@ class Operation(NamedTuple):
         self, now: datetime, policy: Policy, look_first: LookFirst | None = None
     ) -> bool:
         """Return whether the provider's records have to be read before the next call."""
-        aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
         unverified = look_first is not None and (
             self.looked_at is None or self.looked_at < look_first.begun_at
         )
-        return self.look_first or self.exhausted or aged or unverified
+        return self.look_first or self.exhausted or self._is_aged(now, policy) or unverified
 
     def is_spent(self, now: datetime, policy: Policy) -> bool:
         """Return whether the key was used and cannot lead to success any more: it is too old, or it
         repeats a stored error."""
-        if self.epoch_began is None:
-            return False
-        repeats = self.look_first and not self.reopened
-        return repeats or now - self.epoch_began >= policy.key_lifetime
+        repeats = self.epoch_began is not None and self.look_first and not self.reopened
+        return repeats or self._is_aged(now, policy)
+
+    def _is_aged(self, now: datetime, policy: Policy) -> bool:
+        since = self.key_may_be_used_since
+        return since is not None and now - since >= policy.key_lifetime
 
     def started(
         self, at: datetime, attempt: int, epoch: int, key: str | None = None
     ) -> "Operation":
         """Return the operation after `CallStarted`. A call that was still running is lost, so its
         outcome is unknown."""
+        used = self.key_may_be_used_since if epoch == self.epoch else None
         return self._replace(
             attempt=attempt,
             epoch=epoch,
-            epoch_began=self.epoch_began if epoch == self.epoch and self.epoch_began else at,
+            epoch_began=used or at,
             epoch_key=key,
             first_began=self.first_began or at,
             last_began=at,

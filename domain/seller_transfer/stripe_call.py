@@ -195,8 +195,8 @@ def send_again(
     unless that is spent.
 
     Under the same key, Stripe recognises a call that arrives late all the same, of a process that
-    was frozen or of a ledger that a restore has lost. A key that became too old after the look-up
-    began needs another look-up, since the late call may have arrived meanwhile.
+    was frozen or of a ledger that a restore has lost. A key that became too old since the look-up
+    began needs another look-up: that call may have arrived meanwhile.
     """
     looked_at = now if look is None or look.begun_at is None else look.begun_at
     epoch = operation.epoch + operation.is_spent(looked_at, policy)

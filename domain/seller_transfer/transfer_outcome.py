@@ -97,12 +97,18 @@ def _credit_reductions(
 
 
 def give_way(
-    transfer: SellerTransfer, cause_id: str, amount: int, look: LookUp, now: datetime
+    transfer: SellerTransfer,
+    cause_id: str,
+    amount: int,
+    look: LookUp,
+    now: datetime,
+    policy: Policy,
 ) -> None:
     """Reduce a transfer that Stripe does not hold, since Stripe holds a compensation of it: a
     refund had reduced the transfer and then failed."""
     operation = transfer.operation
-    if transfer.status in UNSENT and operation is not None and proves_absence(look, operation):
+    unsent = transfer.status in UNSENT
+    if unsent and operation is not None and proves_absence(look, operation, now, policy):
         by = min(amount, transfer.amount)
         transfer.reduce_as_sent(cause_id, by, now)
 
@@ -264,7 +270,8 @@ def record_look_up(
         return []
     if found:
         return _record_found(transfer, found, recorded, now)
-    if not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+    given_up = transfer.status is TransferStatus.PERMANENTLY_FAILED
+    if given_up or not proves_absence(look, operation, now, policy):
         return []
     if similar:
         _stop_for_similar(transfer, similar, now)

@@ -179,6 +179,18 @@ def test_given_up_transfer_keeps_key_and_refund_until_a_retry(
     assert (again.key, again.body) == (call.key, call.body)
 
 
+def test_first_call_after_a_restore_counts_the_age_of_a_lost_key(
+    story: Story, answers: type[Answers]
+) -> None:
+    """Stripe may remember the key since a lost call that arrived right after the look-up."""
+    frozen = Frozen(story, story.first_send(), LookFirst(story.now, story.now))
+    frozen.finds_nothing()
+    story.passes(22 * HOUR)
+    frozen.fails(answers.idempotency_error)
+    story.passes(HOUR)
+    assert isinstance(story.look(), LookUp)
+
+
 def test_callers_that_reported_leave_the_amount_free(story: Story, answers: type[Answers]) -> None:
     """Their requests have left or have ended."""
     for _ in range(6):
@@ -196,17 +208,29 @@ def test_failed_refund_does_not_withdraw_a_late_reversal(story: Story) -> None:
     assert frozen.is_recognised()
 
 
-def test_key_is_judged_when_the_look_up_began(story: Story) -> None:
-    """A process that froze after it read finds a key that has become too old: the late call may
-    have arrived since, so another look-up decides."""
+@pytest.mark.parametrize("minutes", [10, 90])
+def test_key_that_aged_during_the_look_up_is_not_replaced(story: Story, minutes: int) -> None:
+    """The process froze after it had read, and the late call may have arrived since: another
+    look-up decides."""
     story.send()
-    postpone(story.transfer, DeferralReason.LOOK_UP_LATER, "", story.now + HOUR, story.now)
+    postpone(story.transfer, DeferralReason.LOOK_UP_LATER, "", story.now, story.now)
     restored = LookFirst(story.now, story.now)
-    look = begin(story.comes_due().transfer, story.now, story.policy, restored)
+    story.passes(timedelta(hours=22, minutes=55))
+    look = begin(story.transfer, story.now, story.policy, restored)
     assert isinstance(look, LookUp)
-    story.passes(23 * HOUR).see_nothing(look)
+    story.passes(timedelta(minutes=minutes)).see_nothing(look)
     assert story.operation.epoch == 1
-    assert isinstance(story.look(), LookUp)
+    assert story.look().begun_at == story.now
+
+
+def test_first_call_a_day_after_a_restore_is_looked_up_again(story: Story) -> None:
+    """A lost call may have arrived after the first look-up, and Stripe may have forgotten its
+    key."""
+    frozen = Frozen(story, story.first_send(), LookFirst(story.now, story.now))
+    frozen.finds_nothing()
+    story.passes(23 * HOUR)
+    frozen.finds_nothing()
+    assert frozen.send().key.endswith(":e2")
 
 
 def test_unstored_funds_refusal_waits_for_funds(story: Story, answers: type[Answers]) -> None:
