@@ -97,4 +97,6 @@ class SellerAccountCommands:
 
 
 def _in_call(transfer: SellerTransfer) -> bool:
-    return not transfer.paid and transfer.operation is not None and transfer.operation.open
+    return (
+        not transfer.paid and transfer.operation is not None and transfer.operation.may_move_money
+    )

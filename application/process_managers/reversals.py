@@ -127,7 +127,7 @@ class ReversalProcess(StripeProcess):
                 if (
                     transfer.in_flight is not None
                     and transfer.operation
-                    and proves_absence(step, transfer.operation)
+                    and proves_absence(step, transfer.operation, now, self.policy)
                 ):
                     record_unknown_transfer(transfer, str(answer), None, now)
             case LookUpFailed():

@@ -229,7 +229,7 @@ def _record_found(
         lost = []
     if not answer.ours:
         for one in lost:
-            give_way(transfer, one.cause_id, one.seen.amount, look, now)
+            give_way(transfer, one.cause_id, one.seen.amount, look, now, policy)
     recorded = uow.recorded_causes(transfer.order_id)
     found = record_look_up(transfer, answer.ours, now, policy, look, answer.similar, recorded)
     for one in lost:

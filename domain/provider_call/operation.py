@@ -13,6 +13,14 @@ TRANSFER = "transfer"
 reversal."""
 
 
+BY_ANOTHER_PROCESS = (
+    DeferralReason.LOOK_UP_LATER,
+    DeferralReason.LOOK_UP_FAILED,
+    DeferralReason.ABSENT,
+)
+"""Deferrals that follow a look-up: the process that began the call has not reported an outcome."""
+
+
 class LookFirst(NamedTuple):
     """A restore from a backup: Stripe may hold objects that the facts of this ledger do not
     mention."""
@@ -62,8 +70,8 @@ class Operation(NamedTuple):
     """Number of calls begun, over all epochs."""
     retry_count: int = 0
     epoch_began: datetime | None = None
-    """Instant of the first `CallStarted` of this epoch, which gives the age of the idempotency
-    key."""
+    """Instant from which the age of the idempotency key counts: of the first `CallStarted` of this
+    epoch, or before it, see `key_may_be_used_since`."""
     epoch_key: str | None = None
     """The key of that call."""
     first_began: datetime | None = None
@@ -86,7 +94,11 @@ class Operation(NamedTuple):
     forgiven: int = 0
     """The last attempt that was given back because an outage had consumed it."""
     reopened: bool = False
-    """True from the decision of a person until the next look-up that shows absence."""
+    """True from the decision of a person, or from a payment hold, until the next look-up that shows
+    absence: that look-up says nothing about the key."""
+    vanished_in: int = 0
+    """The last epoch of which a call may still leave: its process never reported an outcome, or a
+    restore may have lost the call."""
     pending: bool = False
     """True while Stripe holds the object and has not decided about it: it is only looked up."""
 
@@ -95,6 +107,27 @@ class Operation(NamedTuple):
         """Return whether money may have moved: then epoch, body and amount must not change, and
         nothing is given up."""
         return self.in_call or self.unknown
+
+    @property
+    def may_arrive_late(self) -> bool:
+        """Return whether a call under the present key may still leave: a process can be frozen
+        right before its request leaves, for longer than a look-up waits.
+
+        Under the same key and body, the provider recognises such a request. So neither changes
+        before success, a stored answer, or the end of the key's lifetime.
+        """
+        return self.epoch_began is not None and self.vanished_in == self.epoch
+
+    @property
+    def key_may_be_used_since(self) -> datetime | None:
+        """Return the earliest instant at which the provider may have seen the present key: of its
+        first call, or of the look-up after a restore that may have lost a call."""
+        return self.epoch_began or (self.looked_at if self.vanished_in == self.epoch else None)
+
+    @property
+    def may_move_money(self) -> bool:
+        """Return whether a call that was begun may have moved money, or still may."""
+        return self.open or self.may_arrive_late
 
     def key(self, transfer_id: UUID, ledger_id: str | None = None) -> str:
         """Return the idempotency key. It depends on operation, epoch and ledger, never on the
@@ -125,34 +158,37 @@ class Operation(NamedTuple):
         self, now: datetime, policy: Policy, look_first: LookFirst | None = None
     ) -> bool:
         """Return whether the provider's records have to be read before the next call."""
-        aged = self.epoch_began is not None and now - self.epoch_began >= policy.key_lifetime
         unverified = look_first is not None and (
             self.looked_at is None or self.looked_at < look_first.begun_at
         )
-        return self.look_first or self.exhausted or aged or unverified
+        return self.look_first or self.exhausted or self._is_aged(now, policy) or unverified
 
     def is_spent(self, now: datetime, policy: Policy) -> bool:
         """Return whether the key was used and cannot lead to success any more: it is too old, or it
         repeats a stored error."""
-        if self.epoch_began is None:
-            return False
-        repeats = self.look_first and not self.reopened
-        return repeats or now - self.epoch_began >= policy.key_lifetime
+        repeats = self.epoch_began is not None and self.look_first and not self.reopened
+        return repeats or self._is_aged(now, policy)
+
+    def _is_aged(self, now: datetime, policy: Policy) -> bool:
+        since = self.key_may_be_used_since
+        return since is not None and now - since >= policy.key_lifetime
 
     def started(
         self, at: datetime, attempt: int, epoch: int, key: str | None = None
     ) -> "Operation":
         """Return the operation after `CallStarted`. A call that was still running is lost, so its
         outcome is unknown."""
+        used = self.key_may_be_used_since if epoch == self.epoch else None
         return self._replace(
             attempt=attempt,
             epoch=epoch,
-            epoch_began=self.epoch_began if epoch == self.epoch and self.epoch_began else at,
+            epoch_began=used or at,
             epoch_key=key,
             first_began=self.first_began or at,
             last_began=at,
             begins_by=at + LATEST_CALL,
             lost=self.lost + self.in_call,
+            vanished_in=epoch if self.in_call else self.vanished_in,
             unknown=self.open,
             in_call=True,
             pending=False,
@@ -175,6 +211,9 @@ class Operation(NamedTuple):
         on the last call does not begin: either it has ended, or its process has lost the lease."""
         absent = deferral.why == DeferralReason.ABSENT
         same_key = deferral.epoch == self.epoch
+        unreported = self.in_call and deferral.why in BY_ANOTHER_PROCESS
+        # without another reason, only a restore asks for a look-up that keeps the key
+        restored = absent and same_key and not self.look_first
         undecided = deferral.why == DeferralReason.PENDING
         return self._replace(
             epoch=deferral.epoch,
@@ -190,6 +229,7 @@ class Operation(NamedTuple):
             awaiting_since=deferral.awaiting_since,
             hindered_since=deferral.hindered_since,
             lost=deferral.lost,
+            vanished_in=self.epoch if unreported or restored else self.vanished_in,
             looked_at=at if absent else self.looked_at,
             forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
             pending=undecided and (deferral.look_first or self.pending),

@@ -24,6 +24,9 @@ class Policy:
     key_lifetime: timedelta = timedelta(hours=23)
     """Stripe may forget an idempotency key after 24 h; an older key is not used before a look-up at
     Stripe."""
+    look_up_lifetime: timedelta = timedelta(hours=1)
+    """A look-up that found nothing and is older proves nothing. Stripe remembers a key for this
+    much longer than `key_lifetime`, so it still recognises a call that arrived since."""
     funds_interval: timedelta = timedelta(hours=6)
     funds_deadline: timedelta = timedelta(days=45)
     clock_leeway: timedelta = timedelta(hours=1)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from domain.provider_call.operation import Operation
 from domain.provider_call.request_body import RefundBody, ReversalBody, TransferBody
+from domain.provider_call.retry_policy import Policy
 
 LOST_IN_A_ROW = 3
 """From this many vanished callers in a row on, a vanished caller counts as a failed attempt."""
@@ -29,6 +30,8 @@ class LookUp(NamedTuple):
     """Number of calls begun when the look-up began."""
     restored: bool = False
     """True after a restore, which may have lost the identity of the ledger."""
+    begun_at: datetime | None = None
+    """The instant of which it tells, however late it is recorded; None: that of the record."""
 
 
 class Rest(NamedTuple):
@@ -40,7 +43,12 @@ class Rest(NamedTuple):
 Step = Send | LookUp | Rest
 
 
-def proves_absence(look: LookUp | None, operation: Operation) -> bool:
+def proves_absence(
+    look: LookUp | None, operation: Operation, now: datetime, policy: Policy
+) -> bool:
     """Return whether an object that a look-up did not find is absent. A call that began later may
-    have made it since."""
-    return look is None or (look.what, look.attempt) == (operation.what, operation.attempt)
+    have made it since, and so may a frozen call if the look-up began long ago."""
+    if look is None:
+        return True
+    fresh = look.begun_at is None or now - look.begun_at < policy.look_up_lifetime
+    return fresh and (look.what, look.attempt) == (operation.what, operation.attempt)

@@ -108,8 +108,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
     def _hold_back(self, operation: Operation, why: str, now: datetime) -> None:
         due = self.next_retry_at if operation.open else None
         self.record(facts.HeldBack(**self.next(now), why=why, next_retry_at=due))
-        if not operation.open:
-            self.forgo_queue(now)
+        self.forgo_queue(now)
 
     # --- refunds ----------------------------------------------------------------------------------
 
@@ -188,7 +187,12 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             )
 
     def forgo_queue(self, now: datetime) -> None:
-        """Replace waiting reversals by reductions, since Stripe definitely refused the transfer."""
+        """Replace waiting reversals by reductions, since Stripe definitely refused the transfer.
+
+        They go on waiting while a call that was begun may still arrive: it has its amount and key.
+        """
+        if self.operation is not None and self.operation.may_move_money:
+            return
         for reversal in self.queue:
             self._withdraw(reversal, reversal.refund_id or "", now)
             self._reduce(reversal.refund_id or "", reversal.amount, now)
@@ -407,7 +411,7 @@ def causes_to_recover(transfer: SellerTransfer, reduced: Mapping[str, int]) -> l
 def causes_vanished(transfer: SellerTransfer) -> list[str]:
     """Return the refunds that had disappeared when a reversal for them got its outcome."""
     operation = transfer.operation
-    still_open = operation.what if operation is not None and operation.open else None
+    still_open = operation.what if operation is not None and operation.may_move_money else None
     contested = [
         c
         for c in transfer.reversals.values()

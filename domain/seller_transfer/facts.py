@@ -172,7 +172,8 @@ class SourceDecided(TransferFact):
         transfer.awaits_charge = False
         transfer.next_retry_at = self.next_retry_at or transfer.next_retry_at
         operation = transfer.operation
-        if operation is not None and not operation.open and operation.epoch < self.epoch:
+        free = operation is not None and not operation.may_move_money
+        if operation is not None and free and operation.epoch < self.epoch:
             transfer.operation = operation._replace(epoch=self.epoch, epoch_began=None)
 
 
@@ -263,7 +264,8 @@ class HeldBack(TransferFact):
         transfer.held, transfer.next_retry_at = self.why, self.next_retry_at
         operation = transfer.operation
         if operation is not None and operation.open:
-            transfer.operation = operation._replace(look_first=True)
+            asked = operation.reopened or not operation.look_first
+            transfer.operation = operation._replace(look_first=True, reopened=asked)
 
 
 class Redirected(TransferFact):

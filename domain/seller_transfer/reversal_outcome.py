@@ -253,7 +253,7 @@ def record_look_up(
     operation, reversal = transfer.operation, transfer.in_flight
     if operation is None or reversal is None or operation.what != reversal.reversal_id:
         return []
-    current = proves_absence(look, operation)
+    current = proves_absence(look, operation, now, policy)
     # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
     version = transfer.version
@@ -276,7 +276,7 @@ def record_look_up(
         give_up(transfer, FailureReason.EXHAUSTED, detail, None, now)
     else:
         detail = "Stripe's books show no such reversal; it is sent next."
-        send_again(transfer, operation, detail, now, policy)
+        send_again(transfer, operation, detail, now, policy, look)
     return []
 
 

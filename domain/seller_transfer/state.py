@@ -70,8 +70,8 @@ class TransferState(Stream):
 
     @property
     def unsent(self) -> bool:
-        """Return whether certainly no money has left: the transfer was never sent, or was
-        definitely refused."""
+        """Return whether certainly no money has left or will leave by a call that was begun: the
+        transfer was never sent, or was definitely refused."""
         if TRANSFER in self.evidence.values():
             return False  # the object at Stripe may be this transfer
         waiting = self.status in UNSENT
@@ -80,7 +80,8 @@ class TransferState(Stream):
             and not self.paid
             and self.settled_outside is None
         )
-        return (waiting or given_up) and not (self.operation is not None and self.operation.open)
+        began = self.operation is not None and self.operation.may_move_money
+        return (waiting or given_up) and not began
 
     @property
     def accounts(self) -> list[str]:
@@ -166,14 +167,15 @@ class TransferState(Stream):
         return self.reductions.get(cause_id, 0) + reversals
 
     def is_open(self, reversal: Reversal) -> bool:
-        """Return whether Stripe may have executed this reversal without a record here."""
+        """Return whether Stripe may have executed this reversal without a record here, or still may
+        by a call that was begun."""
         if reversal.state is ReversalStatus.QUEUED:
             return self.paid and self.unverified
         operation = self.operation
         return (
             reversal.state is ReversalStatus.REQUESTED
             and operation is not None
-            and (operation.open or self.unverified)
+            and (operation.may_move_money or self.unverified)
         )
 
     @property

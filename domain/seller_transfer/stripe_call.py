@@ -63,7 +63,8 @@ def begin(
     # its order is here.
     began = transfer.begun_at
     since = min(began, look_first.lost_since) if look_first is not None else began
-    return LookUp(operation.what, since, operation.attempt, restored=look_first is not None)
+    restored = look_first is not None
+    return LookUp(operation.what, since, operation.attempt, restored=restored, begun_at=now)
 
 
 def _send(
@@ -183,15 +184,22 @@ def postpone(
 
 
 def send_again(
-    transfer: SellerTransfer, operation: Operation, detail: str, now: datetime, policy: Policy
+    transfer: SellerTransfer,
+    operation: Operation,
+    detail: str,
+    now: datetime,
+    policy: Policy,
+    look: LookUp | None,
 ) -> None:
     """Send the operation at once, since Stripe's records do not contain it, under the same key
     unless that is spent.
 
     Under the same key, Stripe recognises a call that arrives late all the same, of a process that
-    was frozen or of a ledger that a restore has lost.
+    was frozen or of a ledger that a restore has lost. A key that became too old since the look-up
+    began needs another look-up: that call may have arrived meanwhile.
     """
-    epoch = operation.epoch + operation.is_spent(now, policy)
+    looked_at = now if look is None or look.begun_at is None else look.begun_at
+    epoch = operation.epoch + operation.is_spent(looked_at, policy)
     transfer.defer(deferral.absent(operation, detail, now, epoch=epoch), now)
 
 

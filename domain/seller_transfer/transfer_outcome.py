@@ -97,12 +97,18 @@ def _credit_reductions(
 
 
 def give_way(
-    transfer: SellerTransfer, cause_id: str, amount: int, look: LookUp, now: datetime
+    transfer: SellerTransfer,
+    cause_id: str,
+    amount: int,
+    look: LookUp,
+    now: datetime,
+    policy: Policy,
 ) -> None:
     """Reduce a transfer that Stripe does not hold, since Stripe holds a compensation of it: a
     refund had reduced the transfer and then failed."""
     operation = transfer.operation
-    if transfer.status in UNSENT and operation is not None and proves_absence(look, operation):
+    unsent = transfer.status in UNSENT
+    if unsent and operation is not None and proves_absence(look, operation, now, policy):
         by = min(amount, transfer.amount)
         transfer.reduce_as_sent(cause_id, by, now)
 
@@ -138,7 +144,11 @@ def _record_rejection(
         _give_up_unpaid(transfer, FailureReason.FUNDS_DEADLINE, outcome, now)
     elif outcome.lacks_funds:
         # the charge became known while this call was under way: the next key names it
-        sourced_next = transfer.source_transaction is not None and transfer.source_now is None
+        sourced_next = (
+            transfer.source_transaction is not None
+            and transfer.source_now is None
+            and (outcome.stored or not operation.may_arrive_late)
+        )
         at = now if sourced_next else now + policy.funds_interval
         # the next epoch even if Stripe has not stored the refusal, since the body changes
         refused = replace(outcome, stored=outcome.stored or sourced_next)
@@ -199,6 +209,12 @@ def _fail(
     transfer.forgo_queue(now)
 
 
+def _ends_key(operation: Operation, outcome: Rejected | None) -> bool:
+    """Return whether the next call needs a new key: after a look-up the same one serves, and so it
+    does while an earlier call that Stripe has not answered may arrive."""
+    return outcome is not None and (outcome.stored or not operation.may_arrive_late)
+
+
 def _give_up_unpaid(
     transfer: SellerTransfer, reason: FailureReason, outcome: Rejected | None, now: datetime
 ) -> None:
@@ -215,7 +231,8 @@ def _give_up_unpaid(
         else "No attempt is left, and Stripe's books show no transfer."
     )
     request_id = outcome.request_id if outcome is not None else None
-    if transfer.status is TransferStatus.PENDING or transfer.queue:
+    late = operation.may_arrive_late
+    if transfer.status is TransferStatus.PENDING or transfer.queue or late:
         transfer.record(
             facts.Failed(
                 **transfer.next(now),
@@ -224,7 +241,7 @@ def _give_up_unpaid(
                 detail=detail,
                 retry_count=operation.retry_count,
                 next_retry_at=now,
-                epoch=operation.epoch + (outcome is not None),  # after a retry the same key
+                epoch=operation.epoch + _ends_key(operation, outcome),
                 request_id=request_id,
             )
         )
@@ -253,7 +270,8 @@ def record_look_up(
         return []
     if found:
         return _record_found(transfer, found, recorded, now)
-    if not proves_absence(look, operation) or transfer.status is TransferStatus.PERMANENTLY_FAILED:
+    given_up = transfer.status is TransferStatus.PERMANENTLY_FAILED
+    if given_up or not proves_absence(look, operation, now, policy):
         return []
     if similar:
         _stop_for_similar(transfer, similar, now)
@@ -262,7 +280,7 @@ def record_look_up(
     else:
         next_ = "it is held back" if transfer.held is not None else "it is sent next"
         detail = f"Stripe's books show no such transfer; {next_}."
-        send_again(transfer, operation, detail, now, policy)
+        send_again(transfer, operation, detail, now, policy, look)
         transfer.forgo_queue(now)
     return []
 

@@ -1,5 +1,5 @@
-"""A state machine over one seller transfer: refunds, calls, lost answers, crashes and operators,
-against a model of plain values.
+"""A state machine over one seller transfer: refunds, calls, lost answers, crashes, frozen callers
+and operators, against a model of plain values.
 
 The model knows the rules from docs/lifecycle.md and calls nothing of the product. After each step
 status, amounts and reversals have to agree, and so has the fold of the facts.
@@ -65,13 +65,21 @@ class Call(TypedDict):
     crashes: int
     running: bool
     doubtful: bool
+    vanished: bool
     exhausted: bool
     look: bool
 
 
 def call_of(taking: Taking | None, *, look: bool = False) -> Call:
     return Call(
-        of=taking, tries=0, crashes=0, running=False, doubtful=False, exhausted=False, look=look
+        of=taking,
+        tries=0,
+        crashes=0,
+        running=False,
+        doubtful=False,
+        vanished=False,
+        exhausted=False,
+        look=look,
     )
 
 
@@ -126,6 +134,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
         self.takings: list[Taking] = []
         self.call: Call | None = call_of(None)
         self.sent: Send | None = None
+        self.frozen: list[Send] = []
 
     # --- the model's own words --------------------------------------------------------------------
 
@@ -134,8 +143,13 @@ class TransferAgainstModel(RuleBasedStateMachine):
         return self.call is not None and (self.call["running"] or self.call["doubtful"])
 
     @property
+    def late(self) -> bool:
+        """Whether a caller that vanished may still send under the present key."""
+        return self.call is not None and self.call["vanished"]
+
+    @property
     def unsent(self) -> bool:
-        return not self.paid and self.status != "cancelled" and not self.open
+        return not self.paid and self.status != "cancelled" and not self.open and not self.late
 
     @property
     def queue(self) -> list[Taking]:
@@ -163,6 +177,8 @@ class TransferAgainstModel(RuleBasedStateMachine):
         self.call = call_of(taking)
 
     def _forgo_queue(self) -> None:
+        if self.late:
+            return
         for taking in self.queue:
             taking["state"] = "withdrawn"
             self._reduce(taking["amount"])
@@ -192,7 +208,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
         taking = self.takings[number]
         reversal = list(self.transfer.reversals.values())[number]
         withdrawn = self.transfer.withdraw(reversal, part, taking["refund"], self.now)
-        if taking["state"] == "requested" and self.open:
+        if taking["state"] == "requested" and (self.open or self.late):
             assert withdrawn == 0, "the outcome of an open call is awaited"
             return
         assert withdrawn == min(part, taking["amount"])
@@ -224,6 +240,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
             taking = self.call["of"]
             assert step.body["amount"] == (taking["amount"] if taking else self.amount)
             self.call["crashes"] += self.call["running"]
+            self.call["vanished"] |= self.call["running"]
             self.call["doubtful"], self.call["running"] = self.open, True
             self.sent = step
 
@@ -260,6 +277,19 @@ class TransferAgainstModel(RuleBasedStateMachine):
         self.stripe.receive(self.sent, "lost after" if reached else "lost before")
         self.sent = None
 
+    @precondition(lambda self: self.sent is not None and self.sent.what == "transfer")
+    @rule()
+    def caller_freezes(self) -> None:
+        """It goes on later, right before its request leaves."""
+        assert self.sent is not None
+        self.frozen.append(self.sent)
+        self.sent = None
+
+    @precondition(lambda self: self.frozen)
+    @rule(fate=st.sampled_from(["lost after", "refused"]))
+    def frozen_call_leaves(self, fate: str) -> None:
+        self.stripe.receive(self.frozen.pop(0), fate)
+
     def _succeeded(self, call: Call) -> None:
         self.call = None
         if call["of"] is None:
@@ -278,7 +308,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
             call["tries"] += 1
 
     def _refused(self, call: Call) -> None:
-        call["doubtful"] = False
+        call["doubtful"] = call["vanished"] = False  # the next key is another one
         if call["tries"] == RETRIES:
             self._given_up(call)
             return
@@ -341,6 +371,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
             assert not self._can_retry()
             return
         assert self._can_retry()
+        before = self.call
         if self.status == "permanently_failed" and not self.paid:
             self.status, self.call = "failed", call_of(None, look=True)
         elif self.status == "permanently_failed":
@@ -348,6 +379,8 @@ class TransferAgainstModel(RuleBasedStateMachine):
             assert owed is not None
             self._request(owed)
             self.call = call_of(owed, look=True)
+        if before is not None and self.call is not None and before["of"] is self.call["of"]:
+            self.call["vanished"] = before["vanished"]
 
     def _can_retry(self) -> bool:
         if self.status != "permanently_failed":
@@ -384,7 +417,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
     def stripe_holds_at_most_the_share(self) -> None:
         assert len(self.stripe.paid) <= 1
         assert sum(self.stripe.taken.values()) <= sum(self.stripe.paid) <= self.original
-        if not self.open:
+        if not self.open and not self.late:
             assert sum(self.stripe.taken.values()) == self.reversed
             assert bool(self.stripe.paid) == self.paid
 
@@ -405,6 +438,8 @@ class TransferAgainstModel(RuleBasedStateMachine):
                 self.call_begins()
             else:
                 break
+        while self.frozen:
+            self.frozen_call_leaves("lost after")
         self.product_agrees_with_the_model()
         self.stripe_holds_at_most_the_share()
         assert not self.open

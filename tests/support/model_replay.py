@@ -40,6 +40,7 @@ POLICY = Policy(
     maximum=timedelta(milliseconds=1),
     call_timeout=2 * TICK - LATEST_CALL,
     key_lifetime=3 * TICK,
+    look_up_lifetime=1.5 * TICK,
 )
 """The constants of the model: UNDER_WAY is two ticks, KEY_LIFETIME three, MAX_RETRIES one."""
 KEY_MEMORY = 4 * TICK
@@ -268,6 +269,7 @@ def facts_in(op: State) -> dict[str, object]:
         "lost": op["lost"],
         "exhausted": op["exhausted"],
         "look first": op["lookFirst"],
+        "may arrive late": op["keyAge"] >= 0 and op["vanished"],
         "due now": op["wait"] == 0,
     }
 
@@ -301,6 +303,7 @@ def operation_of(operation: Operation) -> dict[str, object]:
         "lost": operation.lost,
         "exhausted": operation.exhausted,
         "look first": operation.look_first,
+        "may arrive late": operation.may_arrive_late,
     }
 
 

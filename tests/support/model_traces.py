@@ -34,7 +34,7 @@ GOALS = (
 )
 RUNS, LENGTH, KEPT = 500, 70, 16
 OPERATION = ["what", "status", "epoch", "attempt", "retries", "keyAge", "inCall", "unknown", "lost"]
-OPERATION += ["exhausted", "lookFirst", "wait"]
+OPERATION += ["exhausted", "lookFirst", "vanished", "wait"]
 OUTCOME = ["status", "exhausted", "lost", "unknown"]
 WORKER = ("phase", "look", "answer", "what", "attempt")
 

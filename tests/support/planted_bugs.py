@@ -185,6 +185,17 @@ def new_key_after_absence() -> AbstractContextManager[None]:
     return _replaced(Operation, "is_spent", spent)
 
 
+def frozen_caller_forgotten() -> AbstractContextManager[None]:
+    """A look-up that found nothing frees amount and key, although a frozen process may still send
+    the call. The product was so until `simulate-faults` found it."""
+
+    def deferred(original: Replacement, *arguments: Any) -> Operation:
+        operation: Operation = original(*arguments)
+        return operation._replace(vanished_in=0)
+
+    return _replaced(Operation, "deferred", deferred)
+
+
 # --- money ----------------------------------------------------------------------------------------
 
 
@@ -298,6 +309,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         conflict_is_success,
         poller_skips_a_page,
         new_key_after_absence,
+        frozen_caller_forgotten,
         alarm_outlives_withdrawal,
     )
 }

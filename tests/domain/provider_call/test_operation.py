@@ -83,7 +83,12 @@ def test_second_call_of_an_epoch_keeps_its_age_and_doubts_the_first() -> None:
     )
     later = NOW + MINUTE
     assert CALLED.started(later, 2, 1, "used") == CALLED._replace(
-        attempt=2, last_began=later, begins_by=later + LATEST_CALL, lost=1, unknown=True
+        attempt=2,
+        last_began=later,
+        begins_by=later + LATEST_CALL,
+        lost=1,
+        vanished_in=1,
+        unknown=True,
     )
     assert CALLED.deferred(AGAIN, NOW).started(later, 2, 2, "next") == CALLED._replace(
         attempt=2,

@@ -17,17 +17,17 @@ def look(attempt: int = 0) -> LookUp:
 
 
 def test_unsent_transfer_gives_way_to_its_compensation(story: Story) -> None:
-    give_way(story.transfer, "r1", 4_000, look(), story.now)
+    give_way(story.transfer, "r1", 4_000, look(), story.now, story.policy)
     fact = story.last(facts.AmountReduced)
     assert (fact.refund_id, fact.by, fact.amount) == ("r1", 4_000, 6_000)
     assert story.transfer.reductions == {"r1": 4_000}
 
 
 def test_transfer_gives_way_by_at_most_all_of_it(story: Story) -> None:
-    give_way(story.transfer, "r1", 10_001, look(), story.now)
+    give_way(story.transfer, "r1", 10_001, look(), story.now, story.policy)
     assert story.last(facts.Cancelled).by == 10_000
     assert story.status is TransferStatus.CANCELLED
-    give_way(story.transfer, "r1", 10_001, look(), story.now)
+    give_way(story.transfer, "r1", 10_001, look(), story.now, story.policy)
     assert story.told() == []
 
 
@@ -37,7 +37,7 @@ def test_refund_waiting_for_a_transfer_that_gave_way_is_shortened(
     story.call(answers.timeout)
     story.refunded("r2", 3_000)
     story.news()
-    give_way(story.transfer, "r1", 10_000, look(1), story.now)
+    give_way(story.transfer, "r1", 10_000, look(1), story.now, story.policy)
     assert story.told() == ["ReversalWithdrawn", "Cancelled"]
     assert story.transfer.shortened == {"r2"}
 
@@ -48,11 +48,11 @@ def test_look_up_before_the_last_call_proves_nothing(
 ) -> None:
     story.call(answers.timeout)
     story.news()
-    give_way(story.transfer, "r1", 4_000, LookUp(what, START, attempt), story.now)
+    give_way(story.transfer, "r1", 4_000, LookUp(what, START, attempt), story.now, story.policy)
     assert story.told() == []
 
 
 def test_paid_transfer_does_not_give_way(story: Story) -> None:
     story.paid().passes(timedelta(hours=1))
-    give_way(story.transfer, "r1", 4_000, look(1), story.now)
+    give_way(story.transfer, "r1", 4_000, look(1), story.now, story.policy)
     assert story.told() == []

@@ -230,7 +230,7 @@ def test_key_older_than_23_hours_requires_a_look_up(due: Story, answers: type[An
     due.now = began + 23 * HOUR
     look = due.step()
 
-    assert look == LookUp(first.what, began, 2)
+    assert look == LookUp(first.what, began, 2, begun_at=due.now)
 
 
 @pytest.mark.parametrize(("age", "epoch"), [(HOUR, 1), (23 * HOUR, 2)])
