@@ -14,7 +14,8 @@ from application.order_turns import OrderTurns
 from application.ports import Clock, EventLog, WorkQueue
 from application.unit_of_work import CommitExtras, UnitOfWork
 from domain.errors import Conflict, ConstraintBroken
-from domain.identity import order_stream, pause_stream, streams_of_cause
+from domain.identity import DISPUTE, order_stream, pause_stream, refund_stream, streams_of_cause
+from domain.order.aggregate import Order
 from domain.pause import LOOK_UP_FIRST
 from domain.provider_call.stripe_objects import TransferAtStripe
 from domain.seller_transfer.found_reversals import not_recorded
@@ -131,15 +132,23 @@ class CommandHandler:
         return await self._log.load([order_stream(order_id), LOOK_UP_FIRST_STREAM, *streams])
 
     async def load_order_with_transfers(self, order_id: str, *streams: UUID) -> UnitOfWork:
-        """Load an order, all its transfers, and these streams. Raises UnknownId.
+        """Load an order, all its transfers, its refunds that were set aside, and these streams.
+        Raises UnknownId.
 
         The order comes first: a transfer that is created later also changes the order, so the
         append raises Conflict.
         """
         uow = await self.load_order(order_id, *streams)
-        order = uow.order(order_id)
-        uow.merge(await self._log.load([*order.transfer_ids(), *order.seller_streams()]))
+        await self.with_transfers(uow, uow.order(order_id), *streams)
         return uow
+
+    async def with_transfers(self, uow: UnitOfWork, order: Order, *streams: UUID) -> None:
+        """Load all transfers of an order into the unit of work, and its refunds that were set
+        aside, except those of `streams`."""
+        uow.merge(await self._log.load([*order.transfer_ids(), *order.seller_streams()]))
+        aside = {refund_stream(name) for name in order.set_aside if not name.startswith(DISPUTE)}
+        if aside.difference(streams):
+            uow.add_beside(await self._log.load(sorted(aside.difference(streams))))
 
     async def load_transfer_with_order(self, transfer_id: UUID, *streams: UUID) -> UnitOfWork:
         """Load a transfer, its order and all transfers of the order if that is known, and these

@@ -47,10 +47,18 @@ class UnitOfWork:
     def __init__(self, streams: Mapping[UUID, Stream], folded: Mapping[UUID, StreamFold]) -> None:
         self._streams = dict(streams)
         self._folded = dict(folded)
+        self._beside = set[UUID]()
+        """Streams of refunds that are not the one of the command."""
+
+    def add_beside(self, other: "UnitOfWork") -> None:
+        """Take over refunds of another load that the command may change besides its own."""
+        self._beside |= other._streams.keys() - self._streams.keys()
+        self.merge(other)
 
     def merge(self, other: "UnitOfWork") -> None:
         """Take over the streams of another load. A stream that both have loaded stays as it is
         here."""
+        self._beside |= other._beside - self._streams.keys()
         self._streams = {**other._streams, **self._streams}
         self._folded = {**other._folded, **self._folded}
 
@@ -160,10 +168,15 @@ class UnitOfWork:
         return stream if isinstance(stream, Order) else None
 
     def refund(self) -> Refund | None:
-        """Return the one refund that was loaded, if it exists."""
-        return next(
-            (stream for stream in self._streams.values() if isinstance(stream, Refund)), None
-        )
+        """Return the one refund that the command is about, if it exists."""
+        return next((refund for refund in self._refunds() if refund.id not in self._beside), None)
+
+    def refunds_beside(self) -> list[Refund]:
+        """Return the refunds that were loaded besides the one of the command."""
+        return [refund for refund in self._refunds() if refund.id in self._beside]
+
+    def _refunds(self) -> list[Refund]:
+        return [stream for stream in self._streams.values() if isinstance(stream, Refund)]
 
     def dispute(self, provider: str, dispute_id: str) -> Dispute | None:
         """Return the dispute, if it exists."""

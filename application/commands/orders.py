@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from application.command_handler import NO_EXTRAS, CommandHandler
+from application.commands.fitting_refunds import take_fitting
 from application.commands.refunds import ANSWERED
 from application.commands.subjects import subject_of_order, subject_of_payment, subjects_of
 from application.gateways import PaymentGateway
@@ -155,6 +156,7 @@ class OrderCommands:
                 uow.add(recover_shares(order, uow.transfers(), cause_id, now))
             if received is not None and learn_collected(order, received, source, now):
                 _divide_again(uow, order, now)
+            take_fitting(uow, order, source, now)
             return news
 
         released = subjects_of(order_id, payment_id, source_transaction)
@@ -171,6 +173,7 @@ class OrderCommands:
             news = correct_collected(order, amount_received, source, now)
             if news:
                 _divide_again(uow, order, now)
+                take_fitting(uow, order, source, now)
             return news
 
         return await self._handler.handle(
@@ -232,9 +235,8 @@ class OrderCommands:
         loaded with its transfers: the report may revoke one of them, or change their division."""
         uow = await self._load_unpaid(order_id)
         order = uow.known_order(order_id)
-        if order is not None and order.paid and order.causes:
-            streams = (*order.transfer_ids(), *order.seller_streams())
-            uow.merge(await self._handler.load(*streams))
+        if order is not None and order.paid and (order.causes or order.set_aside):
+            await self._handler.with_transfers(uow, order)
         return uow
 
     async def _load_unpaid(self, order_id: str) -> UnitOfWork:

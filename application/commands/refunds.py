@@ -8,8 +8,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from application.command_handler import NO_EXTRAS, CommandHandler
+from application.commands.fitting_refunds import take_fitting
 from application.ports import Directory
-from application.unit_of_work import CommitExtras, UnitOfWork
+from application.unit_of_work import CommitExtras, UnitOfWork, recover_again
 from domain.errors import (
     ContentDiffers,
     Contradiction,
@@ -202,6 +203,11 @@ def fail_refund(
         # after a restore Stripe may show amounts taken for a success that was lost here
         if revoked or any(transfer.unexplained for transfer in uow.transfers()):
             uow.add(recover_shares(order, uow.transfers(), refund.key, now))
+        if revoked:
+            take_fitting(uow, order, report.source, now)
+    elif any(transfer.unexplained for transfer in uow.transfers()):
+        # the failure was reported before Stripe showed the amount, or while a restore went on
+        recover_again(uow, order, refund.key, now)
     return RecordedRefund(refund, news)
 
 

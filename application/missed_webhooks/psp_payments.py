@@ -41,11 +41,13 @@ class MissedPayments:
 
     async def events(self, span: Span) -> AsyncIterator[Sequence[PolledEvent]]:
         """Yield a slice for each age. The ledger shows every order at once, so no slice is read
-        twice. Raises LookUpFailed."""
+        twice. Raises LookUpFailed.
+
+        The begin of the ledger is no limit: a process with a clock behind the database's registers
+        an order with a time from before it.
+        """
         for nth, age in enumerate(AGES):
-            for since, until in _parts(
-                max(span.asked_until - age, span.begun_at), span.until - age
-            ):
+            for since, until in _parts(span.asked_until - age, span.until - age):
                 names = await self._orders.unpaid(since, until, nth, MOST_READ)
                 yield [_event(payment) for payment in await self._missed(names, span.horizon)]
 

@@ -219,7 +219,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
             else self.objection_to_decision(decided, refund_id)
         )
         if why is not None:
-            self._set_refund_aside(refund_id, amount, currency, why, now)
+            self._set_refund_aside(refund_id, amount, currency, why, now, payment)
             return why
         if decided is not None:
             amount, explicit = decided.amount, decided.allocation
@@ -241,7 +241,13 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
         return None
 
     def _set_refund_aside(
-        self, refund_id: str, amount: int, currency: str, why: str, now: datetime
+        self,
+        refund_id: str,
+        amount: int,
+        currency: str,
+        why: str,
+        now: datetime,
+        payment: Mapping[str, str] | None,
     ) -> None:
         if refund_id not in self.set_aside:
             self.record(
@@ -252,6 +258,7 @@ class Order(OrderState, topic=TOPIC, opening=Registered):
                     currency=currency,
                     why=why,
                     order_id=self.order_id,
+                    payment=dict(payment) if payment else None,
                 )
             )
 

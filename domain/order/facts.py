@@ -184,9 +184,12 @@ class RefundSetAside(Fact):
     currency: str
     why: str
     order_id: str | None = None
+    payment: dict[str, str] | None = None
+    """See `AllocatedRefund.payment`."""
 
     def apply(self, aggregate: OrderState) -> None:
         aggregate.set_aside[self.refund_id] = self.amount
+        aggregate.aside_payments[self.refund_id] = self.payment
         aggregate.decided.pop(self.refund_id, None)
 
 

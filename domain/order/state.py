@@ -109,6 +109,8 @@ class OrderState(Stream):
         fact recorded it."""
         self.set_aside: dict[str, int] = {}
         """Amounts of refunds and disputes that cannot be divided among the sellers, by cause."""
+        self.aside_payments: dict[str, dict[str, str] | None] = {}
+        """Names of the refunded payment of each refund that was ever set aside."""
         self.decided: dict[str, SetAsideDecision] = {}
         """Decisions of a person, by cause."""
         self.reserved: dict[str, Portion] = {}

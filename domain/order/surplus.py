@@ -31,6 +31,7 @@ def revoke_surplus(order: Order, now: datetime) -> list[str]:
                 currency=order.currency,
                 why=_why(order, refund.payment),
                 order_id=order.order_id,
+                payment=refund.payment,
             )
         )
     disputes = [name for name, dispute in order.disputes.items() if dispute.effective]

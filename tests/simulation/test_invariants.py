@@ -269,6 +269,20 @@ def test_recorded_reversal_without_one_at_stripe_is_found() -> None:
     assert "outcomes_have_evidence" in judged(books)
 
 
+@pytest.mark.parametrize(
+    ("reason", "found"), [("rejected", {"no_key_after_a_refusal"}), ("exhausted", set())]
+)
+def test_key_after_a_refusal_is_allowed_if_no_answer_came(reason: str, found: set[str]) -> None:
+    """Each answer was lost, and the look-up showed nothing: the ledger has heard no refusal."""
+    books = settled_books()
+    books.request(f"transfer:{BEN}:e1", 300, name=BEN)
+    books.requests[-1] = books.requests[-1]._replace(status=400)
+    books.add(BEN, "seller_transfer.call_started", key=f"transfer:{BEN}:e1", body={"amount": 300})
+    books.add(BEN, "seller_transfer.failed", reason=reason)
+    books.add(BEN, "seller_transfer.call_started", key=f"transfer:{BEN}:e1", body={"amount": 300})
+    assert judged(books) & {"no_key_after_a_refusal"} == found
+
+
 def test_call_before_its_intent_is_found_at_the_step() -> None:
     """The intent is stored by the end; at the step of the request it was not."""
     books = settled_books()

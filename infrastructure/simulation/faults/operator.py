@@ -17,6 +17,8 @@ from projections.seller_transfers import SellerTransferRow
 PATIENCE = 6 * 3600.0
 """Longest wait for a step, in seconds."""
 BY, WHY = "mia", "simulated"
+REPORTS = ("refund_succeeded", "refund_failed")
+"""Webhooks of the PSP that a person has handled again after a restore."""
 
 
 class Operator:
@@ -121,11 +123,30 @@ class Operator:
         return [row for row in list(rows) if row.order_id == planned.order]
 
     async def heal(self) -> None:
-        """Do what the alarms ask for: retry what was given up."""
-        rows = self._world.fleet.database.tables["seller_transfers"].values()
-        for row in list(rows):
+        """Do what the alarms ask for: retry what was given up, and have the reports about refunds
+        handled again that a restore has left unexplained (docs/runbook.md)."""
+        database = self._world.fleet.database
+        missing = {one.subject for one in database.alarms.raised() if one.kind == "refund_missing"}
+        for row in list(database.tables["seller_transfers"].values()):
             if row.status == TransferStatus.PERMANENTLY_FAILED or row.waiting_for == "operator":
                 await self.retry_transfer(row)
+            if str(row.transfer_id) in missing and not self._restoring():
+                self._replay_refunds(row.order_id)
+
+    def _restoring(self) -> bool:
+        rows = self._world.fleet.database.tables["pauses"].values()
+        return any(row.paused and row.scope == LOOK_UP_FIRST for row in rows)
+
+    def _replay_refunds(self, order_id: str) -> None:
+        """Let the ledger handle the PSP's reports about the refunds of an order again."""
+        database = self._world.fleet.database
+        payment = next(o.payment_id for o in self._world.schedule.orders if o.name == order_id)
+        for webhook in list(database.inbox.rows.values()):
+            about = f'"{payment}"'.encode() in webhook.body
+            if about and webhook.event_type in REPORTS and not webhook.open:
+                self._world.tell(f"operator: inbox replay {webhook.event_id}")
+                database.inbox.replay(webhook.inbox_id)
+        database.notify("webhook_inbox")
 
 
 COMMANDS: dict[str, Callable[[Operator, PlannedCommand], Awaitable[None]]] = {

@@ -142,6 +142,11 @@ class StoredWebhooks:
         over = [self.rows[row["inbox_id"]] for row in handled if row["status"] in OVER]
         return [f"{one.provider}:{one.event_id}" for one in over]
 
+    def replay(self, inbox_id: int) -> None:
+        """Let an event be handled again, from the start, whatever became of it."""
+        self._unhandled[inbox_id] = None
+        self._change(inbox_id, status="stored", due_at=self._now(), attempts=0, leased_until=None)
+
     def release(self, subjects: Collection[str]) -> bool:
         """Make parked webhooks of these subjects due; return whether there were any."""
         self._releases += 1
