@@ -7,16 +7,13 @@ tests/chaos/test_crash_points.py`, `CRASH_POINTS=every …`, `CRASH_POINTS=outag
 to these steps. See docs/crash_tests.md.
 """
 
-import inspect
 import os
-import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -24,18 +21,17 @@ from zlib import crc32
 
 import pytest
 
-import application
 from infrastructure.bootstrap import stored
 from infrastructure.settings import Settings
 from infrastructure.simulators.hyperswitch import Behaviour, HyperswitchConfig, running_hyperswitch
 from infrastructure.simulators.stripe import RunningSimulator, SimulatorControl
 from tests.e2e.conftest import Processes
+from tests.support.application_ports import ports_with_adapters
 from tests.support.crash_command_stories import STORIES
 from tests.support.crash_points import (
     ADAPTERS,
     ANSWER,
     CrashFile,
-    coroutines_of,
     side_of,
     step_of,
     steps,
@@ -66,11 +62,6 @@ NO_STORY = {
     "WorkQueue.hold": "it only follows three lost races of a command; a lease moves no money",
 }
 """Steps without a crash point, and the reason."""
-NO_ADAPTER = {
-    "Monitor", "ProcessManager", "SplitHandler", "OrdersWithTransfers", "AdoptCommand",
-    "BackfillCommand", "SplitReads", "KnownToLedger", "Intake",
-}  # fmt: skip
-"""Protocols that the application itself implements, and those that name methods of other ports."""
 
 
 @pytest.fixture
@@ -91,23 +82,13 @@ async def world(
 
 def test_every_port_is_known_to_the_crash_points() -> None:
     """A new port, or a new method of one, needs a story before it is released."""
-    assert {port.__name__ for port in _ports()} == {port.__name__ for port in ADAPTERS} | NO_ADAPTER
+    assert set(ports_with_adapters()) == ADAPTERS.keys()
 
 
 def test_every_step_has_a_story() -> None:
     told = {step for several in _table().values() for step in several}
     assert told == {ANSWER, *(step for step, _, _ in steps())} - NO_STORY.keys()
     assert set(_table()) == set(STORIES)
-
-
-def _ports() -> Iterator[type]:
-    """Yield the protocols of the application with a coroutine method."""
-    for module in pkgutil.walk_packages(application.__path__, "application."):
-        for _, kind in inspect.getmembers(import_module(module.name), inspect.isclass):
-            is_protocol = getattr(kind, "_is_protocol", False)
-            ours = is_protocol and kind.__module__ == module.name
-            if ours and any(map(coroutines_of, kind.__mro__)):
-                yield kind
 
 
 def _table() -> Mapping[str, Sequence[str]]:

@@ -3,20 +3,22 @@ has a name."""
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from infrastructure.simulation.faults.batch import BatchResult, run_batch, run_seed
 from infrastructure.simulation.faults.books import Books
 from infrastructure.simulation.faults.coverage import all_names, required
-from infrastructure.simulation.faults.kinds import FaultKind
+from infrastructure.simulation.faults.kinds import DATABASE, PROVIDERS, FaultKind
 from infrastructure.simulation.faults.network import CALLED
 from infrastructure.simulation.faults.operator import COMMANDS
 from infrastructure.simulation.faults.plan import drawn
 from infrastructure.simulation.faults.run import judged
 from infrastructure.simulation.faults.schedule import Schedule
-from infrastructure.simulation.faults.unreachable import UNREACHABLE
+from infrastructure.simulation.faults.unreachable import NOT_CALLED, UNREACHABLE
 from infrastructure.simulation.in_memory.inbox import MemoryInbox
+from tests.support.application_ports import ports_with_adapters
 
 SLICES = [(first, 38) for first in range(1, 305, 38)]
 """First seed and number of the schedules of each test, so that the workers of pytest share them."""
@@ -61,7 +63,8 @@ def test_results_do_not_depend_on_the_number_of_processes() -> None:
 
 
 def test_violation_ends_the_run_and_is_in_the_story() -> None:
-    result = run_seed(1, Suspicious)
+    schedule = replace(drawn(1), commands=(), faults=())
+    result = judged(schedule, Suspicious)
     assert len(result.violations) == 1
     assert any("VIOLATION" in line for line in result.story)
     assert not any("HEALING" in line for line in result.story)
@@ -137,6 +140,12 @@ def test_every_kind_of_fault_has_states_to_be_reached() -> None:
     names = required()
     for kind in FaultKind:
         assert any(name.startswith(f"{kind} @ ") for name in names), kind
+
+
+def test_every_port_is_struck_or_has_a_reason_not_to_be() -> None:
+    struck = {port.__name__ for port in (*DATABASE, *PROVIDERS)}
+    assert not struck & NOT_CALLED.keys()
+    assert {port.__name__ for port in ports_with_adapters()} == struck | NOT_CALLED.keys()
 
 
 def test_unreachable_states_exist_and_have_a_reason() -> None:

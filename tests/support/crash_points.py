@@ -9,7 +9,6 @@ between two of these moments leaves the same traces as a kill at one of them.
 """
 
 import asyncio
-import inspect
 import mmap
 import os
 import signal
@@ -42,6 +41,7 @@ from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.stripe.gateway import StripeGateway
 from infrastructure.web.auth import BearerToken
 from infrastructure.web.middleware import OPERATION
+from tests.support.application_ports import coroutines_of
 
 ADAPTERS: Mapping[type, type] = {
     ports.EventLog: PostgresEventLog,
@@ -127,11 +127,6 @@ def steps() -> Iterator[tuple[str, type, str]]:
             if (adapter, name) not in seen:
                 seen.add((adapter, name))
                 yield f"{port.__name__}.{name}", adapter, name
-
-
-def coroutines_of(port: type) -> list[str]:
-    """Return the names of the coroutine methods that a port declares."""
-    return [name for name, method in vars(port).items() if inspect.iscoroutinefunction(method)]
 
 
 def step_of(point: str) -> str:

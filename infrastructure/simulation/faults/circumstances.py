@@ -1,6 +1,7 @@
 """Circumstances that bring a process to places that it rarely reaches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from infrastructure.simulation.faults.draw import Draw
@@ -8,49 +9,18 @@ from infrastructure.simulation.faults.kinds import FaultKind
 from infrastructure.simulation.faults.schedule import (
     Element,
     PlannedCommand,
+    PlannedDispute,
     PlannedFault,
     PlannedOrder,
+    PlannedRefund,
 )
 
 K = FaultKind
 MINUTE, HOUR = 60.0, 3_600.0
-OUTAGE, LIMITED, LOOK_UPS = "outage", "limited", "look_ups"
-LOST_WEBHOOKS, RESTRICTED, MOVED = "lost_webhooks", "restricted", "moved"
-SLOW, LOST_ANSWERS, OVERTAKEN = "slow", "lost_answers", "overtaken"
-CIRCUMSTANCES: dict[str, str] = {
-    "CircuitBreaker.open_breaker": OUTAGE,
-    "CircuitBreaker.close_breaker": OUTAGE,
-    "CircuitBreaker.take_probe": OUTAGE,
-    "CircuitBreaker.until_probe": OUTAGE,
-    "TransferGateway.answers": OUTAGE,
-    "stripe account.retrieve": OUTAGE,
-    "Alarms.raise_alarm": OUTAGE,
-    "RateLimiter.slow_down": LIMITED,
-    "TransferGateway.find_by_our_id": LOOK_UPS,
-    "stripe transfers.list": LOOK_UPS,
-    "TransferGateway.get_transfer": LOOK_UPS,
-    "stripe transfers.retrieve": LOOK_UPS,
-    "stripe reversals.list": LOOK_UPS,
-    "PaymentGateway.payment": LOST_WEBHOOKS,
-    "hyperswitch payments.retrieve": LOST_WEBHOOKS,
-    "UnpaidOrders.still_unpaid": LOST_WEBHOOKS,
-    "PolledInbox.waiting": LOST_WEBHOOKS,
-    "PolledInbox.unknown": LOST_WEBHOOKS,
-    "KnownRefunds.refund_statuses": LOST_WEBHOOKS,
-    "KnownDisputes.dispute_statuses": LOST_WEBHOOKS,
-    "UnpaidOrders.unpaid": LOST_WEBHOOKS,
-    "Alarms.clear_all": LOST_WEBHOOKS,
-    "Inbox.park": LOST_WEBHOOKS,
-    "Directory.waiting": RESTRICTED,
-    "Directory.sellers_of": RESTRICTED,
-    "TransferGateway.get_object": RESTRICTED,
-    "Directory.unsent_of": MOVED,
-    "WorkQueue.renew": SLOW,
-    "WorkQueue.hold": OVERTAKEN,
-    "PaymentGateway.refund": LOST_ANSWERS,
-    "hyperswitch refunds.retrieve": LOST_ANSWERS,
-}
-"""Rarely reached places, each with the circumstance in which processes get there."""
+POLLED_FOR = 8 * HOUR
+"""Time in which each provider is polled several times."""
+ALWAYS = 100_000
+"""Times of a fault that strikes as long as it lasts."""
 
 
 class Scene(NamedTuple):
@@ -63,50 +33,296 @@ class Scene(NamedTuple):
     ends: float
 
 
-def arranged(places: Iterable[str], scene: Scene) -> list[Element]:
-    """Draw the circumstances that these places need, each once."""
-    names = dict.fromkeys(CIRCUMSTANCES[place] for place in places if place in CIRCUMSTANCES)
-    return [_arranged(name, scene) for name in names]
+class _Setting:
+    """The scene of one circumstance, with the order and the seller that it is about."""
 
+    def __init__(self, name: str, scene: Scene) -> None:
+        self.name, self.scene, self.draw = name, scene, Draw(scene.seed, name)
+        self.chance = self.draw.chance
+        self.order = self.chance.choice(scene.orders)
+        self.seller = self.chance.choice(sorted(self.order.shares))
+        self.paid_at = max(0.0, self.order.at + self.order.paid_after)
 
-def _arranged(name: str, scene: Scene) -> Element:
-    draw = Draw(scene.seed, name)
-    order = draw.chance.choice(scene.orders)
-    seller = draw.chance.choice(sorted(order.shares))
-    if name in (LOOK_UPS, MOVED):
-        return PlannedCommand(
-            name=name,
-            at=0.0 if name == LOOK_UPS else draw.near(scene.moments),
-            seed=draw.seed,
-            kind="look_up_first" if name == LOOK_UPS else "move_seller",
-            order=order.name,
-            seller=seller,
-            lasts=scene.ends,
+    def fault(self, kind: FaultKind, at: float, lasts: float) -> PlannedFault:
+        """Return a fault that strikes every request to Stripe, or every webhook of it."""
+        return PlannedFault(
+            name=f"{self.name}-{kind}",
+            at=max(0.0, round(at, 3)),
+            seed=self.draw.seed,
+            kind=kind,
+            lasts=lasts,
+            process=None,
+            times=ALWAYS,
+            seconds=self.draw.seconds(1, MINUTE),
+            order=self.order.name,
+            seller=self.seller,
         )
-    kind, step, provider, times = STRUCK[name]
-    return PlannedFault(
-        name=name,
-        at=draw.near(scene.moments),
-        seed=draw.seed,
-        kind=kind,
-        lasts=draw.seconds(MINUTE, HOUR),
-        process=0,
-        provider=provider,
-        step=step,
-        times=times,
-        seconds=draw.seconds(1, MINUTE),
-        order=order.name,
-        seller=seller,
+
+    def command(self, kind: str, at: float) -> PlannedCommand:
+        return PlannedCommand(
+            name=f"{self.name}-{kind}",
+            at=max(0.0, round(at, 3)),
+            seed=self.draw.seed,
+            kind=kind,
+            order=self.order.name,
+            seller=self.seller,
+            lasts=self.scene.ends,
+        )
+
+    def refund(self, at: float, *, by_ledger: bool) -> PlannedRefund:
+        amount = self.order.amount
+        return PlannedRefund(
+            name=f"{self.name}-refund",
+            at=round(at, 3),
+            seed=self.draw.seed,
+            order=self.order.name,
+            amount=self.chance.choice((amount, max(1, amount // 3))),
+            by_ledger=by_ledger,
+            ends_after=self.draw.seconds(0.1, HOUR),
+        )
+
+
+def _outage(of: _Setting) -> Iterator[Element]:
+    """Let no transfer of a payment be made until its third attempt has probed Stripe."""
+    for order in of.scene.orders:
+        paid_at = max(0.0, order.at + order.paid_after)
+        away = of.fault(K.UNAVAILABLE, paid_at - MINUTE, of.draw.seconds(10 * MINUTE, HOUR))
+        for step in ("stripe transfers.create", "stripe account.retrieve"):
+            yield replace(away, name=f"{of.name}-{order.name}-{step}", step=step)
+
+
+def _limited(of: _Setting) -> Iterator[Element]:
+    yield replace(of.fault(K.RATE_LIMITED, of.draw.near(of.scene.moments), HOUR), times=10)
+
+
+def _look_ups(of: _Setting) -> Iterator[Element]:
+    yield of.command("look_up_first", 0.0)
+    yield from _reversed(of)
+
+
+def _lost_webhooks(of: _Setting) -> Iterator[Element]:
+    """Lose the PSP's webhooks, so that only the poller finds payments and refunds."""
+    lost = of.fault(K.WEBHOOK_DROPPED, 0.0, max(of.scene.ends, POLLED_FOR))
+    yield replace(lost, provider="hyperswitch", share=of.chance.choice((1.0, 0.7)))
+    yield from _reversed(of)
+
+
+def _nothing(of: _Setting) -> Iterator[Element]:
+    """Arrange nothing: the faults only have to wait for long enough."""
+    yield from ()
+
+
+def _restricted(of: _Setting) -> Iterator[Element]:
+    """Restrict an account and release it; Stripe tells both."""
+    yield of.fault(K.ACCOUNT_RESTRICTED, of.paid_at, of.draw.seconds(MINUTE, HOUR))
+
+
+def _told_again(of: _Setting) -> Iterator[Element]:
+    """Hide an account from the ledger, so that webhooks about it are tried again."""
+    yield from _restricted(of)
+    unread = of.fault(K.UNAVAILABLE, of.paid_at - MINUTE, of.draw.seconds(HOUR, 3 * HOUR))
+    yield replace(unread, step="stripe accounts.retrieve")
+
+
+def _moved(of: _Setting) -> Iterator[Element]:
+    yield of.command("move_seller", of.draw.near(of.scene.moments))
+
+
+def _slow(of: _Setting) -> Iterator[Element]:
+    """Let Stripe answer so slowly that leases have to be renewed."""
+    yield replace(of.fault(K.SLOW_DRIP, of.paid_at - MINUTE, of.scene.ends), times=40)
+
+
+def _refunded(of: _Setting) -> Iterator[Element]:
+    """Ask the ledger for a refund."""
+    yield of.refund(of.paid_at + of.draw.seconds(1, 10 * MINUTE), by_ledger=True)
+
+
+def _refund_look_ups(of: _Setting) -> Iterator[Element]:
+    """Lose the answers to a refund while look-ups come first."""
+    yield of.command("look_up_first", 0.0)
+    refund = of.refund(of.paid_at + of.draw.seconds(1, 10 * MINUTE), by_ledger=True)
+    yield replace(refund, ends_after=2 * HOUR)
+    lost = of.fault(K.ANSWER_LOST, of.paid_at, of.scene.ends)
+    yield replace(lost, provider="hyperswitch", step="hyperswitch refunds.create", times=3)
+
+
+def _reversed(of: _Setting) -> Iterator[Element]:
+    """Refund an order at the PSP after its sellers were paid."""
+    yield of.refund(of.paid_at + of.draw.seconds(MINUTE, 20 * MINUTE), by_ledger=False)
+
+
+def _pending(of: _Setting) -> Iterator[Element]:
+    """Let the reversals of a refund begin pending."""
+    yield from _reversed(of)
+    yield of.fault(K.REVERSAL_PENDING, 0.0, of.paid_at + of.draw.seconds(HOUR, 4 * HOUR))
+
+
+def _taken_back(of: _Setting) -> Iterator[Element]:
+    """Reverse a transfer in Stripe's dashboard; the ledger learns it too late to ask for less."""
+    refund = of.refund(of.paid_at + of.draw.seconds(10 * MINUTE, HOUR), by_ledger=False)
+    yield replace(refund, amount=of.order.amount)
+    yield of.fault(K.WEBHOOK_DELAYED, of.paid_at, of.draw.seconds(HOUR, 4 * HOUR))
+    yield of.fault(K.DASHBOARD_REVERSAL, refund.at - of.draw.seconds(1, 5 * MINUTE), 0.0)
+
+
+def _dashboard(of: _Setting) -> Iterator[Element]:
+    """Reverse a transfer in Stripe's dashboard, and let its webhook come."""
+    yield of.fault(K.DASHBOARD_REVERSAL, of.paid_at + of.draw.seconds(MINUTE, HOUR), 0.0)
+
+
+def _paused(of: _Setting) -> Iterator[Element]:
+    """Reverse a transfer twice in Stripe's dashboard while a reversal of the ledger is paused, so
+    that the webhooks of both wait."""
+    pause = of.command("pause_seller", of.paid_at + MINUTE)
+    yield replace(pause, lasts=of.draw.seconds(20 * MINUTE, HOUR))
+    refund = of.refund(of.paid_at + 2 * MINUTE, by_ledger=False)
+    yield replace(refund, ends_after=1.0, amount=max(1, of.order.amount // 3))
+    reversal = of.fault(K.DASHBOARD_REVERSAL, of.paid_at + 5 * MINUTE, 0.0)
+    yield reversal
+    yield replace(
+        reversal, name=f"{reversal.name}-2", at=reversal.at + of.draw.seconds(1, 10 * MINUTE)
     )
 
 
-STRUCK: dict[str, tuple[FaultKind, str | None, str, int]] = {
-    OUTAGE: (K.UNAVAILABLE, None, "stripe", 100_000),
-    LIMITED: (K.RATE_LIMITED, None, "stripe", 10),
-    LOST_WEBHOOKS: (K.WEBHOOK_DROPPED, None, "hyperswitch", 20),
-    RESTRICTED: (K.ACCOUNT_RESTRICTED, None, "stripe", 1),
-    SLOW: (K.SLOW_DRIP, None, "stripe", 20),
-    LOST_ANSWERS: (K.ANSWER_LOST, "hyperswitch refunds.create", "hyperswitch", 5),
-    OVERTAKEN: (K.WEBHOOK_DELAYED, None, "stripe", 20),
+def _paid_first(of: _Setting) -> Iterator[Element]:
+    """Pay an order before the marketplace registers it."""
+    yield replace(
+        of.order,
+        name=f"{of.name}-order",
+        at=of.order.at + of.draw.seconds(MINUTE, 3 * HOUR),
+        paid_after=-of.draw.seconds(MINUTE, 3 * HOUR),
+    )
+
+
+def _disputed(of: _Setting) -> Iterator[Element]:
+    """Dispute an order while the providers are polled."""
+    yield PlannedDispute(
+        name=f"{of.name}-dispute",
+        at=round(of.paid_at + of.draw.seconds(1, HOUR), 3),
+        seed=of.draw.seed,
+        order=of.order.name,
+        ends_after=of.draw.seconds(HOUR, 4 * HOUR),
+        lost=of.chance.random() < 0.4,
+        challenged=of.chance.random() < 0.6,
+    )
+
+
+def _read_again(of: _Setting) -> Iterator[Element]:
+    """Let the ledger read a charge again that it has not found."""
+    yield of.command("read_charge", of.paid_at + of.draw.seconds(5 * MINUTE, 2 * HOUR))
+
+
+class Circumstance(NamedTuple):
+    """A circumstance, and the places that processes reach in it."""
+
+    arrange: Callable[[_Setting], Iterator[Element]]
+    places: tuple[str, ...]
+    lasts: float = 3 * HOUR
+    """Shortest time in seconds that a fault has to wait for a process to get there."""
+
+
+CIRCUMSTANCES: dict[str, Circumstance] = {
+    "sent": Circumstance(
+        _nothing,
+        (
+            "EventLog.append intent",
+            "TransferGateway.create",
+            "stripe transfers.create",
+            "WorkQueue.release",
+        ),
+    ),
+    "outage": Circumstance(
+        _outage,
+        (
+            "CircuitBreaker.open_breaker",
+            "CircuitBreaker.close_breaker",
+            "CircuitBreaker.take_probe",
+            "CircuitBreaker.until_probe",
+            "TransferGateway.answers",
+            "stripe account.retrieve",
+            "Alarms.raise_alarm",
+        ),
+        POLLED_FOR,
+    ),
+    "limited": Circumstance(_limited, ("RateLimiter.slow_down",)),
+    "look_ups": Circumstance(
+        _look_ups,
+        (
+            "TransferGateway.find_by_our_id",
+            "TransferGateway.get_transfer",
+            "stripe transfers.list",
+            "stripe transfers.retrieve",
+            "stripe reversals.list",
+        ),
+    ),
+    "lost_webhooks": Circumstance(
+        _lost_webhooks,
+        (
+            "PaymentGateway.payment",
+            "hyperswitch payments.retrieve",
+            "UnpaidOrders.still_unpaid",
+            "UnpaidOrders.unpaid",
+            "PolledInbox.waiting",
+            "PolledInbox.unknown",
+            "PolledInbox.put",
+            "KnownRefunds.refund_statuses",
+        ),
+        POLLED_FOR,
+    ),
+    "polled": Circumstance(
+        _nothing,
+        (
+            "PollProgress.take",
+            "PollProgress.advance",
+            "PollProgress.checked",
+            "PollProgress.until_due",
+            "StripeEvents.events",
+            "PaymentGateway.refunds",
+            "PaymentGateway.disputes",
+            "stripe events.list",
+            "hyperswitch refunds.list",
+            "hyperswitch disputes.list",
+        ),
+        POLLED_FOR,
+    ),
+    "restricted": Circumstance(
+        _restricted,
+        (
+            "Directory.waiting",
+            "Directory.sellers_of",
+            "TransferGateway.get_object",
+            "stripe accounts.retrieve",
+        ),
+    ),
+    "told_again": Circumstance(_told_again, ("Inbox.retry_later",)),
+    "moved": Circumstance(_moved, ("Directory.unsent_of",)),
+    "slow": Circumstance(_slow, ("WorkQueue.renew",)),
+    "refunded": Circumstance(
+        _refunded,
+        ("PaymentGateway.create_refund", "hyperswitch refunds.create", "Directory.refund_named"),
+    ),
+    "refund_look_ups": Circumstance(
+        _refund_look_ups, ("PaymentGateway.refund", "hyperswitch refunds.retrieve")
+    ),
+    "reversed": Circumstance(_reversed, ("TransferGateway.reverse", "Directory.transfers_of")),
+    "pending": Circumstance(_pending, ("stripe reversals.create",)),
+    "dashboard": Circumstance(_dashboard, ("Directory.transfer_at_stripe",)),
+    "taken_back": Circumstance(_taken_back, ()),
+    "paused": Circumstance(_paused, ("Alarms.clear_all",), POLLED_FOR),
+    "paid_first": Circumstance(_paid_first, ("Inbox.park",)),
+    "disputed": Circumstance(_disputed, ("KnownDisputes.dispute_statuses",), POLLED_FOR),
+    "read_again": Circumstance(
+        _read_again, ("ChargeReader.charge", "stripe payment_intents.retrieve")
+    ),
 }
-"""Kind, step, provider and times of the faults among the circumstances."""
+"""All circumstances, by name."""
+IN_CIRCUMSTANCE: dict[str, str] = {
+    place: name for name, one in CIRCUMSTANCES.items() for place in one.places
+}
+"""Name of the circumstance in which a process gets to a place."""
+
+
+def arranged(name: str, scene: Scene) -> list[Element]:
+    """Draw the circumstance of this name."""
+    return list(CIRCUMSTANCES[name].arrange(_Setting(name, scene)))

@@ -10,6 +10,7 @@ from domain.pause import LOOK_UP_FIRST
 from domain.seller_transfer.opening_facts import LONG_AGO
 from infrastructure.simulation.faults.actors import CURRENCY, Actors, account, until
 from infrastructure.simulation.faults.kinds import FaultKind
+from infrastructure.simulation.faults.process import FaultyProcess
 from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.faults.storage import WatchedDatabase
 from infrastructure.simulation.faults.world import NOT_POLLED, FaultWorld
@@ -55,14 +56,17 @@ class Disasters:
 
     # --- processes --------------------------------------------------------------------------------
 
+    def _process(self, fault: PlannedFault) -> FaultyProcess:
+        return self._world.processes[(fault.process or 0) % len(self._world.processes)]
+
     async def _clock_jump(self, fault: PlannedFault) -> None:
-        process = self._world.processes[fault.process % len(self._world.processes)]
+        process = self._process(fault)
         process.skew += timedelta(seconds=fault.seconds)
         await asyncio.sleep(fault.lasts)
         process.skew -= timedelta(seconds=fault.seconds)
 
     async def _old_release(self, fault: PlannedFault) -> None:
-        process = self._world.processes[fault.process % len(self._world.processes)]
+        process = self._process(fault)
         process.unknown = fault.details["topic"]
         self._world.crash(process, fault)
         await asyncio.sleep(fault.lasts)

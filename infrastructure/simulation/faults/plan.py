@@ -1,11 +1,16 @@
 """Drawing of schedules: swarm testing, in which each schedule has a random subset of the faults."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from infrastructure.simulation.faults.circumstances import CIRCUMSTANCES, Scene, arranged
+from infrastructure.simulation.faults.circumstances import (
+    CIRCUMSTANCES,
+    IN_CIRCUMSTANCE,
+    Scene,
+    arranged,
+)
 from infrastructure.simulation.faults.coverage import fault_names, topics
 from infrastructure.simulation.faults.draw import Draw
 from infrastructure.simulation.faults.kinds import STEPS, FaultKind
@@ -21,31 +26,34 @@ from infrastructure.simulation.faults.schedule import Schedule as Schedule
 from infrastructure.simulation.faults.unreachable import UNREACHABLE
 
 K = FaultKind
+E = TypeVar("E", bound=Element)
 Changes = dict[str, Any]
 MINUTE, HOUR = 60.0, 3_600.0
 SELLERS = ("anna", "ben", "cleo")
 SPANS = (HOUR, 3 * HOUR, 10 * HOUR, 30 * HOUR)
 """Lengths of the chaos, in seconds."""
-WEIGHTS = {".create": 2, ".reverse": 2, ".create_refund": 2, " intent": 2, " other facts": 2,
-           "once": 2}  # fmt: skip
-"""Weights of the strikes whose place ends so; 1 for all others."""
-WEIGHT_OF_RARE = 3
-"""Weight of the strikes at rarely reached places."""
-
-
-def _weight(strike: str) -> int:
-    if strike.partition(" @ ")[2] in CIRCUMSTANCES:
-        return WEIGHT_OF_RARE
-    return next((weight for end, weight in WEIGHTS.items() if strike.endswith(end)), 1)
-
-
-STRIKES = [
-    strike
-    for strike in sorted(fault_names())
-    if strike not in UNREACHABLE
-    for _ in range(_weight(strike))
-]
-"""All kinds of faults, each with the places where it can strike, repeated by weight."""
+STRIKES = [strike for strike in sorted(fault_names()) if strike not in UNREACHABLE]
+"""All kinds of faults, each with the places where it can strike."""
+ONE_TIME = (K.FROZEN, K.KEY_EXPIRED)
+"""Kinds that strike once, and so are drawn twice as often."""
+THEMES = {
+    name: [
+        strike
+        for strike in STRIKES
+        if strike.partition(" @ ")[2] in one.places
+        for _ in range(2 if strike.startswith(ONE_TIME) else 1)
+    ]
+    for name, one in CIRCUMSTANCES.items()
+}
+"""The strikes at the places of each circumstance."""
+AT_ONCE = (0, 1, 1, 2, 2, 3)
+"""Numbers of circumstances of a schedule."""
+WEIGHTS = [max(8, len(strikes)) for strikes in THEMES.values()]
+"""Weights of the circumstances: the more strikes need one, the more often it is drawn."""
+SWARM = [*STRIKES, *(one for one in STRIKES if one.partition(" @ ")[2] not in IN_CIRCUMSTANCE)]
+"""Strikes of the swarm: those that need no circumstance twice."""
+PASSES, PASSES_OF_RARE = (0, 0, 0, 1, 2, 4), (0, 0, 0, 0, 0, 1)
+"""Numbers of calls that a waiting fault spares, at frequent and at rarely reached places."""
 FORGOTTEN = 24 * HOUR
 """Time after which Stripe forgets a key."""
 
@@ -63,20 +71,21 @@ def drawn(seed: int) -> Schedule:
     disputes = tuple(
         _dispute(seed, f"dispute{order.name[5:]}", order, span)
         for order in orders
-        if chance.random() < 0.15
+        if chance.random() < 0.2
     )
     processes, live = chance.choice((1, 1, 2, 2, 3)), chance.random() < 0.3
     scene = Scene(seed, _moments(orders, refunds, disputes), orders, span)
-    faults, commands = _troubles(scene, processes, chance)
+    faults, around = _troubles(scene, processes, chance)
+    commands = _commands(scene, chance)
     return Schedule(
         seed=seed,
         processes=processes,
         live=live,
-        orders=orders,
-        refunds=refunds,
-        disputes=disputes,
-        commands=commands,
-        faults=_one_restore(faults),
+        orders=(*orders, *_of(PlannedOrder, around)),
+        refunds=(*refunds, *_of(PlannedRefund, around)),
+        disputes=(*disputes, *_of(PlannedDispute, around)),
+        commands=(*commands, *_of(PlannedCommand, around)),
+        faults=_one_restore((*faults, *_of(PlannedFault, around))),
     )
 
 
@@ -95,18 +104,34 @@ def _moments(
 
 def _troubles(
     scene: Scene, processes: int, chance: random.Random
-) -> tuple[list[PlannedFault], tuple[PlannedCommand, ...]]:
-    """Draw faults, and commands of an operator."""
-    swarm = chance.sample(STRIKES, chance.randint(1, 16))
-    strikes = [chance.choice(swarm) for _ in range(chance.randint(1, 24))]
+) -> tuple[list[PlannedFault], list[Element]]:
+    """Draw faults, and the circumstances that they need."""
+    names = dict.fromkeys(chance.choices(list(THEMES), WEIGHTS, k=chance.choice(AT_ONCE)))
+    strikes = [*_swarm(chance), *(strike for name in names for strike in _aimed(name, chance))]
     faults = [_fault(scene, f"fault{n}", strike, processes) for n, strike in enumerate(strikes, 1)]
-    commands = [
-        _command(scene, f"command{n}") for n in range(1, chance.choice((0, 0, 1, 1, 2, 3)) + 1)
-    ]
-    around = arranged((strike.partition(" @ ")[2] for strike in strikes), scene)
-    faults += [one for one in around if isinstance(one, PlannedFault)]
-    commands += [one for one in around if isinstance(one, PlannedCommand)]
-    return faults, tuple(commands)
+    return faults, [element for name in names for element in arranged(name, scene)]
+
+
+def _swarm(chance: random.Random) -> list[str]:
+    """Draw strikes of a few kinds, some of them often."""
+    kinds = chance.sample(SWARM, chance.randint(1, 16))
+    return [chance.choice(kinds) for _ in range(chance.randint(1, 14))]
+
+
+def _aimed(circumstance: str, chance: random.Random) -> list[str]:
+    """Draw strikes that the circumstance makes possible."""
+    strikes = THEMES[circumstance]
+    return chance.sample(strikes, min(len(strikes), chance.randint(3, 9)))
+
+
+def _commands(scene: Scene, chance: random.Random) -> list[PlannedCommand]:
+    """Draw commands of an operator."""
+    drawn_commands = chance.choice((0, 0, 1, 1, 2, 3))
+    return [_command(scene, f"command{n}") for n in range(1, drawn_commands + 1)]
+
+
+def _of(kind: type[E], elements: Iterable[Element]) -> Iterator[E]:
+    return (one for one in elements if isinstance(one, kind))
 
 
 def _one_restore(faults: Sequence[PlannedFault]) -> tuple[PlannedFault, ...]:
@@ -153,7 +178,7 @@ def _refund(seed: int, name: str, order: PlannedOrder, span: float) -> PlannedRe
         by_ledger=chance.random() < 0.5,
         ends_after=draw.seconds(0.1, HOUR),
         succeeds=succeeds,
-        reviewed=chance.random() < 0.1,
+        reviewed=chance.random() < 0.2,
         fails_after=draw.seconds(0.1, 4 * HOUR) if succeeds and chance.random() < 0.2 else None,
     )
 
@@ -198,19 +223,21 @@ def _fault(scene: Scene, name: str, strike: str, processes: int) -> PlannedFault
     order = chance.choice(scene.orders)
     kind, _, place = strike.partition(" @ ")
     provider = place.partition(" ")[0]
-    span, once = scene.ends, place == "once"
-    waits = place in CIRCUMSTANCES or (not once and chance.random() < 0.5)
+    once, rare = place == "once", place in IN_CIRCUMSTANCE
+    waits = rare or (not once and chance.random() < 0.75)
+    span = max(scene.ends, CIRCUMSTANCES[IN_CIRCUMSTANCE[place]].lasts) if rare else scene.ends
     longest = max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span))
     fault = PlannedFault(
         name=name,
-        at=0.0 if waits else draw.near(scene.moments),
+        at=0.0 if rare or (waits and chance.random() < 0.5) else draw.near(scene.moments),
         seed=draw.seed,
         kind=kind,
         lasts=span if waits else min(longest, LONGEST.get(FaultKind(kind), longest)),
-        process=chance.randrange(processes),
+        process=None if waits else chance.randrange(processes),
         provider=provider if provider in CALLED else "stripe",
         step=None if once or place.endswith("webhook") else place,
         times=chance.choice((1, 1, 1, 2, 3, 8, 20)),
+        passes=chance.choice(PASSES_OF_RARE if rare else PASSES) if waits else 0,
         share=1.0 if waits else chance.choice((1.0, 1.0, 1.0, 0.5, 0.2)),
         seconds=draw.seconds(1, 20 * MINUTE),
         order=order.name,

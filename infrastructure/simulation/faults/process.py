@@ -1,8 +1,9 @@
 """A process that faults strike at its calls of ports."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from application.ports import EventLog
 from application.webhooks.inbox_worker import InboxLoop
@@ -16,6 +17,8 @@ from infrastructure.simulation.fleet import PortCall, ProcessConnection
 from infrastructure.simulation.in_memory.database import event_log
 from infrastructure.simulation.serving import ServingProcess, TrustingInbox
 from infrastructure.simulation.virtual_time import now
+
+T = TypeVar("T")
 
 POLLS = ("claim", "next_due", "state", "until_due", "until_probe", "take", "renew")
 """Methods that take no time: loops call them all the time, and each is one atomic statement."""
@@ -36,15 +39,20 @@ class FaultyConnection(ProcessConnection):
 
     process: "FaultyProcess"
 
+    async def call(self, call: Callable[[], Awaitable[T]], made: PortCall) -> T:
+        """Make the call, named by its step: an append empties its unit of work, so that its step
+        cannot be told afterwards."""
+        return await super().call(call, made._replace(method=step_of(made)))
+
     def _delay(self, made: PortCall) -> float:
-        return 0 if made.method in POLLS else super()._delay(made)
+        return 0 if made.method.partition(".")[2] in POLLS else super()._delay(made)
 
     async def _before(self, made: PortCall) -> None:
-        await self.process.steps.before_step(self.process, step_of(made))
+        await self.process.steps.before_step(self.process, made.method)
         await self._pass()
 
     async def _after(self, made: PortCall, answer: object) -> None:
-        await self.process.steps.after_step(self.process, step_of(made), answer)
+        await self.process.steps.after_step(self.process, made.method, answer)
 
 
 class OldCodec(FactCodec):

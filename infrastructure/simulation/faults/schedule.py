@@ -89,14 +89,16 @@ class PlannedFault(Element):
     kind: str
     lasts: float = 0.0
     """Seconds from its begin to its end."""
-    process: int = 0
-    """Index of the process that it strikes."""
+    process: int | None = 0
+    """Index of the process that it strikes; None: whichever reaches the step."""
     provider: str = "stripe"
     """`stripe` or `hyperswitch`."""
     step: str | None = None
     """Step that it strikes (see `kinds.STEPS`); None: any."""
     times: int = 1
     """Number of times that it strikes at most."""
+    passes: int = 0
+    """Number of matching calls that it spares first."""
     share: float = 1.0
     """Share of the matching calls or webhooks that it strikes."""
     seconds: float = 0.0

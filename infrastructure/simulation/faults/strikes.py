@@ -9,8 +9,24 @@ from infrastructure.simulation.faults.schedule import PlannedFault
 
 class _Active:
     def __init__(self, fault: PlannedFault) -> None:
-        self.fault, self.left = fault, fault.times
+        self.fault, self.left, self.spared = fault, fault.times, fault.passes
         self.chance = random.Random(f"strike {fault.seed}")
+
+    def strikes(self) -> bool:
+        """Return whether the fault strikes a matching call, which may be spared."""
+        if self.fault.share < 1 and self.chance.random() >= self.fault.share:
+            return False
+        if self.spared:
+            self.spared -= 1
+            return False
+        self.left -= 1
+        return True
+
+
+def _matches(fault: PlannedFault, step: str, process: int | None, provider: str | None) -> bool:
+    if fault.step not in (None, step) or provider not in (None, fault.provider):
+        return False
+    return process is None or fault.process in (None, process)
 
 
 class Strikes:
@@ -41,21 +57,20 @@ class Strikes:
         provider: str | None = None,
     ) -> tuple[PlannedFault, random.Random] | None:
         """Return a fault of these kinds that strikes this step, with its chance; the strike is
-        counted. `process` and `provider`: those of the step."""
+        counted. A fault that strikes a few times comes before one that always strikes. `process`
+        and `provider`: those of the step."""
         if not self._active:
             return None
-        for kind in kinds:
-            for one in self._active.get(kind, ()):
-                fault = one.fault
-                if one.left < 1 or fault.step not in (None, step):
-                    continue
-                if process not in (None, fault.process) or provider not in (None, fault.provider):
-                    continue
-                if fault.share < 1 and one.chance.random() >= fault.share:
-                    continue
-                one.left -= 1
-                self.note(fault, step)
-                return fault, one.chance
+        matching = [
+            one
+            for kind in kinds
+            for one in self._active.get(kind, ())
+            if one.left and _matches(one.fault, step, process, provider)
+        ]
+        for one in sorted(matching, key=lambda one: one.fault.times):
+            if one.strikes():
+                self.note(one.fault, step)
+                return one.fault, one.chance
         return None
 
     def note(self, fault: PlannedFault, where: str) -> None:

@@ -16,7 +16,6 @@ RACES = "the orders are too small for a command that loses so many races"
 DEAD = "only a webhook that no release can handle gets there"
 PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
-READABLE = "the key may read every account here"
 PAID_STAYS = "a payment that has succeeded does not fail later here (docs/guarantees.md, 21)"
 
 
@@ -81,7 +80,6 @@ UNREACHABLE: Mapping[str, str] = {
         "seller_transfer.resolution_reinstated",
     ),
     **_facts(SAME_ACCOUNT, "seller_transfer.redirected"),
-    **_facts(READABLE, "switch.capabilities_told"),
     **_facts(PAID_STAYS, "order.payment_doubted", "seller_transfer.held_back"),
     **_facts(INBOX, "webhook.noted", "webhook.discarded"),
     **_facts(PAYOUTS, "payout.sent", "payout.canceled", "payout.failed"),
@@ -96,3 +94,12 @@ UNREACHABLE: Mapping[str, str] = {
     **_each(OUTSIDE, "reversal -> resolved"),
     **_each(FIRM, "outcome PaymentGateway.create_refund: NotExecuted key_in_use"),
 }
+NOT_CALLED: Mapping[str, str] = {
+    "StripeBooks": RECONCILIATION,
+    "OurRows": RECONCILIATION,
+    "SeenTransfers": RECONCILIATION,
+    "RecordedTransfers": OTHER_SYSTEM,
+    "PaidRows": OTHER_SYSTEM,
+    "WebhookBodies": "only the removal of old webhooks calls it, and it does not run in a schedule",
+}
+"""Ports that no schedule calls, each with the reason. All others are in `kinds.py`."""
