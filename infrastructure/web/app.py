@@ -17,7 +17,7 @@ from infrastructure.postgres.read_models import ReadModels
 from infrastructure.redaction import protect
 from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money, settings_from
-from infrastructure.web.auth import BearerToken
+from infrastructure.web.auth import BearerToken, access_of
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import RequestMiddleware
 from infrastructure.web.openapi import document
@@ -69,7 +69,7 @@ def _application(
         routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in operations],
         middleware=[
             Middleware(RequestMiddleware, settings.mode, metrics),
-            Middleware(BearerToken, settings.api_tokens),
+            Middleware(BearerToken, access_of(settings)),
         ],
         exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
         lifespan=lifespan,

@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from infrastructure.access import Role
 from infrastructure.web.links import links_of
 from infrastructure.web.operation import ApiOperation, is_required
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.request_body import LARGEST_BODY
-from infrastructure.web.requests import ID_PATTERN
+from infrastructure.web.requests import ID_PATTERN, RetryIn
 
 Json = dict[str, Any]
 
@@ -21,6 +22,7 @@ OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
     "unknown_host",
+    "forbidden_role",
     "newer_release",
     "unknown_query_parameter",
     "repeated_query_parameter",
@@ -82,7 +84,12 @@ def document(operations: Sequence[ApiOperation]) -> Json:
             "schemas": {**_schemas(operations), "Problem": PROBLEM},
             "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "LEDGER_API_TOKEN"}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of LEDGER_API_TOKENS, whose role `x-roles` of the "
+                    "operation must list, or one of LEDGER_API_TOKEN, which has every right.",
+                }
             },
         },
     }
@@ -97,6 +104,8 @@ def codes(op: ApiOperation) -> tuple[str, ...]:
         listed = (*listed, *OF_CALLS_WITH_A_BODY)
     if op.body is not None:
         listed = (*listed, *OF_CALLS_WITH_JSON)
+    if op.body is not None and issubclass(op.body, RetryIn):
+        listed = (*listed, "forbidden_actor")
     if op.query.model_fields or _names_in(op.path):
         listed = (*listed, "invalid_request")
     return tuple(dict.fromkeys(listed))
@@ -128,6 +137,7 @@ def _operation(op: ApiOperation) -> Json:
         described["requestBody"] = {"required": False, "description": said, "content": {op.raw: {}}}
     if op.guarded:
         described["security"] = [{"token": []}]
+        described["x-roles"] = [role for role in Role if role in op.allowed]
     return described
 
 

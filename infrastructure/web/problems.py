@@ -49,6 +49,8 @@ KINDS: Mapping[str, ProblemKind] = {
     "unauthorized": ProblemKind(401, "A token is needed"),
     "cross_site": ProblemKind(403, "Called from another site"),
     "unknown_host": ProblemKind(403, "Called under a foreign name"),
+    "forbidden_role": ProblemKind(403, "The token's role may not do this"),
+    "forbidden_actor": ProblemKind(403, "The token may not act under this name"),
     "not_found": ProblemKind(404, "Not found"),
     "webhook_not_configured": ProblemKind(404, "This webhook is not configured"),
     "method_not_allowed": ProblemKind(405, "Method not allowed"),

@@ -1,5 +1,6 @@
 """Table of all API operations: the source for routing, validation and the OpenAPI document."""
 
+from infrastructure.access import Role
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
 from infrastructure.web import requests, responses
@@ -14,9 +15,13 @@ from infrastructure.web.endpoints import (
     transfers,
     webhooks,
 )
-from infrastructure.web.operation import ApiOperation
+from infrastructure.web.operation import DECIDERS, READERS, ApiOperation
 
 OF_THE_PAST = ("instant_and_position", "position_not_reached")
+
+CHECKOUT = frozenset({Role.CHECKOUT})
+CHECKOUT_OR_DECIDERS = CHECKOUT | DECIDERS
+CHECKOUT_OR_READERS = CHECKOUT | READERS
 
 OPERATIONS: tuple[ApiOperation, ...] = (
     # routes are tried in this order, so the busiest come first
@@ -52,6 +57,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "import_differs",
         ),
         body=requests.OrderIn,
+        roles=CHECKOUT,
     ),
     ApiOperation(
         "GET",
@@ -61,6 +67,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Order},
         ("not_found", *OF_THE_PAST),
         query=requests.PastQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -69,6 +76,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Show the audit trail of an order, its refunds and its transfers.",
         {200: responses.OrderHistory},
         ("not_found",),
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "POST",
@@ -79,6 +87,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Order},
         ("not_found", "content_differs", "import_differs", "refused"),
         body=requests.PaidIn,
+        roles=CHECKOUT_OR_DECIDERS,
     ),
     ApiOperation(
         "POST",
@@ -104,6 +113,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "psp_refused",
             "psp_silent",
         ),
+        roles=CHECKOUT,
     ),
     ApiOperation(
         "POST",
@@ -121,6 +131,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "psp_not_configured",
         ),
         body=requests.RefundIn,
+        roles=CHECKOUT_OR_DECIDERS,
     ),
     ApiOperation(
         "GET",
@@ -129,6 +140,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Show a refund, by any of its names.",
         {200: responses.Refund},
         ("not_found",),
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -138,6 +150,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.TransferPage},
         ("bad_cursor",),
         query=requests.TransfersQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -147,6 +160,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Transfer},
         ("not_found", *OF_THE_PAST),
         query=requests.PastQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -155,6 +169,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Show the audit trail of a transfer.",
         {200: responses.History},
         ("not_found",),
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "POST",
@@ -279,6 +294,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Balance},
         OF_THE_PAST,
         query=requests.PastQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -287,6 +303,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "List Stripe's payouts to the banks of a seller's accounts, newest first.",
         {200: responses.Payouts},
         query=requests.PayoutsQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -297,6 +314,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Statement},
         ("bad_period", "position_not_reached", "period_too_long", "does_not_tie_out"),
         query=requests.StatementQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -305,6 +323,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Follow all facts, in order.",
         {200: responses.Feed},
         query=requests.FeedQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -327,6 +346,8 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         health.expose_metrics,
         "Show metrics for Prometheus.",
         {200: "text/plain"},
+        ("unauthorized", "forbidden_role"),
+        roles=READERS | {Role.METRICS},
     ),
     ApiOperation(
         "GET",
