@@ -74,15 +74,48 @@ class Access:
         """True if there is no token: every caller on this machine has every right."""
         return not self._callers
 
+    @property
+    def digests(self) -> Sequence[bytes]:
+        """The digest of each token."""
+        return [digest for digest, _ in self._callers]
+
     def caller(self, token: str) -> Caller | None:
         """Return the caller that presents this token; None if it is no token of the ledger.
 
         Every digest is compared, each in constant time.
         """
-        # latin-1, as headers are read: a caller may send characters outside of ASCII
-        presented = sha256(token.encode("latin-1", errors="replace"))
+        return self.of_digest(digest_of(token))
+
+    def of_digest(self, presented: bytes) -> Caller | None:
+        """Return the caller of the token with this digest."""
         found = [who for digest, who in self._callers if hmac.compare_digest(digest, presented)]
         return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthHeader:
+    """LEDGER_AUTH_HEADER: the header in which a reverse proxy names the user of the console."""
+
+    name: str
+    role: Role = Role.OPERATOR
+
+
+HEADER_EXPECTED: Final = (
+    "the name of a header such as X-Forwarded-User, and optionally a role after a colon: operator "
+    "or auditor"
+)
+
+
+def auth_header(text: str) -> AuthHeader:
+    """Parse LEDGER_AUTH_HEADER. Raises ValueError."""
+    name, _, role = text.partition(":")
+    taken = ("authorization", "cookie", "host")
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or name.lower() in taken:
+        raise ValueError("not the name of a header")
+    chosen = Role(role or Role.OPERATOR)
+    if chosen not in (Role.OPERATOR, Role.AUDITOR):
+        raise ValueError("not a role of the console")
+    return AuthHeader(name, chosen)
 
 
 def named_tokens(text: str) -> tuple[NamedToken, ...]:
@@ -104,6 +137,12 @@ def _named_token(entry: str) -> NamedToken:
 def sha256(token: bytes) -> bytes:
     """Return the digest under which a token is known."""
     return hashlib.sha256(token).digest()
+
+
+def digest_of(token: str) -> bytes:
+    """Return the digest of a presented token."""
+    # latin-1, as headers are read: a caller may send characters outside of ASCII
+    return sha256(token.encode("latin-1", errors="replace"))
 
 
 def in_words(roles: Iterable[Role]) -> str:

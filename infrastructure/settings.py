@@ -12,7 +12,15 @@ from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
 from domain.refund.psp_outcome import FOR_EVER
-from infrastructure.access import TOKENS_EXPECTED, NamedToken, is_loopback, named_tokens
+from infrastructure.access import (
+    HEADER_EXPECTED,
+    TOKENS_EXPECTED,
+    AuthHeader,
+    NamedToken,
+    auth_header,
+    is_loopback,
+    named_tokens,
+)
 from infrastructure.secret_values import (
     HIDDEN,
     T,
@@ -70,6 +78,7 @@ class Settings:
     api_token: str | None = field(default=None, repr=False)
     """One token, or several with commas between them."""
     named_tokens: tuple[NamedToken, ...] = field(default=(), repr=False)
+    auth_header: AuthHeader | None = None
     stripe_api_key: str | None = field(default=None, repr=False)
     stripe_api_base: str | None = None
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -178,6 +187,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             "printable characters without spaces, and commas between several tokens",
         ),
         named_tokens=read.hidden("LEDGER_API_TOKENS", named_tokens, (), TOKENS_EXPECTED),
+        auth_header=read("LEDGER_AUTH_HEADER", auth_header, None, HEADER_EXPECTED),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY",
             stripe_key,

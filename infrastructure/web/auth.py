@@ -89,9 +89,7 @@ class BearerToken:
     def _caller(self, headers: Headers) -> Caller:
         """Return the caller. Raises Problem."""
         if self._access.is_open:
-            if objection := _from_another_site(headers) or _under_a_foreign_name(headers):
-                raise objection
-            return Caller()
+            return open_caller(headers)
         scheme, _, given = headers.get("authorization", "").partition(" ")
         caller = self._access.caller(given.strip()) if scheme.lower() == "bearer" else None
         if caller is None:
@@ -101,6 +99,13 @@ class BearerToken:
                 headers={"WWW-Authenticate": 'Bearer realm="transfer-ledger"'},
             )
         return caller
+
+
+def open_caller(headers: Headers) -> Caller:
+    """Return the caller of a ledger without tokens. Raises Problem."""
+    if objection := _from_another_site(headers) or _under_a_foreign_name(headers):
+        raise objection
+    return Caller()
 
 
 def _from_another_site(headers: Headers) -> Problem | None:

@@ -50,6 +50,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "cross_site": ProblemKind(403, "Called from another site"),
     "unknown_host": ProblemKind(403, "Called under a foreign name"),
     "forbidden_role": ProblemKind(403, "The token's role may not do this"),
+    "forged_form": ProblemKind(403, "The form is not from this session"),
     "forbidden_actor": ProblemKind(403, "The token may not act under this name"),
     "not_found": ProblemKind(404, "Not found"),
     "webhook_not_configured": ProblemKind(404, "This webhook is not configured"),
