@@ -24,6 +24,12 @@ class Loop(ABC):
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._began: float | None = None
         self._failing: tuple[float, str] | None = None
+        self._progressed: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name under which the overview shows this loop."""
+        return type(self).__name__
 
     def trouble(self) -> str | None:
         """Return the reason why this loop makes no progress; None if it does."""
@@ -34,6 +40,12 @@ class Loop(ABC):
             since, why = self._failing
             return f"each turn has failed for {now - since:.0f} s ({why})"
         return None
+
+    def idle_seconds(self) -> float | None:
+        """Return the seconds since the end of the last turn without an error; None before the
+        first."""
+        now = asyncio.get_running_loop().time()
+        return None if self._progressed is None else now - self._progressed
 
     def wake(self) -> None:
         """End the sleep, since there may be work."""
@@ -58,6 +70,7 @@ class Loop(ABC):
                 await wait_for(self._stopping, TROUBLE_PAUSE)
             else:
                 self._began = self._failing = None
+                self._progressed = asyncio.get_running_loop().time()
                 await self.sleep(pause)
 
     @abstractmethod
