@@ -51,6 +51,8 @@ class Action(NamedTuple):
     done: str
     body: Callable[[Plan, Mapping[str, str], Mapping[str, str]], Json] | None = None
     dangerous: bool = False
+    run: Callable[[Visit, Mapping[str, str]], Awaitable[None]] | None = None
+    """The act itself, where it is no call of the API."""
 
     @property
     def key(self) -> str:
@@ -241,6 +243,12 @@ async def plan_replay(visit: Visit, ids: Mapping[str, str]) -> Plan:
     return Plan(f"Replay webhook {row['inbox_id']}", effects)
 
 
+async def replay(visit: Visit, ids: Mapping[str, str]) -> None:
+    """Make a webhook due again. Raises Problem."""
+    if not await visit.backend.service.inbox.replay(int(ids["inbox_id"])):
+        raise Problem("refused", "The webhook is being handled now, or has no body any more.")
+
+
 async def plan_discard(visit: Visit, ids: Mapping[str, str]) -> Plan:
     """Plan to discard a webhook."""
     row = await visit.ledger.get(path_of("/v1/inbox/{inbox_id}", **ids))
@@ -324,6 +332,7 @@ ACTIONS: Sequence[Action] = (
         "Replay",
         plan_replay,
         "The webhook is due now; a worker handles it.",
+        run=replay,
     ),
     Action(
         "inbox/{inbox_id}/discard",
@@ -350,7 +359,10 @@ async def act(action: Action, visit: Visit) -> Response:
     if visit.request.method == "GET":
         return _form(action, plan, visit, ids, None)
     try:
-        await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
+        if action.run is not None:
+            await action.run(visit, ids)
+        else:
+            await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
     except Problem as refused:
         return _form(action, plan, visit, ids, refused)
     return visit.redirect(path_of(action.back, **ids), done=action.key)

@@ -113,7 +113,7 @@ def _unsent(transfer: Transfer) -> Outlook:
         return Outlook("waits", title, [line + transfer.tried])
     refused = f" Stripe said: {shown['last_error']}" if shown["last_error"] else ""
     line = f"The ledger sends the transfer {transfer.next_time}.{transfer.tried}{refused}"
-    return Outlook("moves", title, [line])
+    return Outlook("waits" if refused else "moves", title, [line])
 
 
 _SENDING_WAITS: Mapping[str, str] = {
@@ -148,7 +148,7 @@ def _taken_back(transfer: Transfer) -> Outlook:
             return Outlook("waits", title, [line])
     refused = f" Stripe said: {shown['last_error']}" if shown["last_error"] else ""
     line = f"The ledger sends the reversal {transfer.next_time}.{transfer.tried}{refused}"
-    return Outlook("moves", title, [line])
+    return Outlook("waits" if refused else "moves", title, [line])
 
 
 def _given_up(transfer: Transfer) -> Outlook:

@@ -2,11 +2,14 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote, urlencode
 
 from starlette.responses import Response
 
+from domain.identity import dispute_cause
+from infrastructure.postgres.lists import Lists, TransferFilters
 from infrastructure.visible_text import csv_cells
 from infrastructure.web.console.actions import DONE
 from infrastructure.web.console.ledger import Json, path_of
@@ -14,9 +17,15 @@ from infrastructure.web.console.outlook import Transfer, outlook
 from infrastructure.web.console.proof import chain_of
 from infrastructure.web.console.timeline import LANES, timeline
 from infrastructure.web.console.visit import Visit
+from infrastructure.web.pagination import cursor_at, place_of
 from infrastructure.web.problems import Problem
+from projections.seller_transfers import SellerTransferRow
 
-FILTERS = ("status", "waiting_for", "seller_id", "order_id", "refund_id")
+FILTERS = (
+    "status", "waiting_for", "seller_id", "order_id", "refund_id", "currency", "attempts",
+    "min_amount", "error",
+)  # fmt: skip
+NUMBERS = ("attempts", "min_amount")
 MOST_IN_CSV, PAGE = 10_000, 50
 RETRYABLE = ("pending", "failed", "reversal_pending", "permanently_failed")
 RESOLVABLE = ("failed", "reversal_pending", "permanently_failed")
@@ -42,19 +51,32 @@ def done(visit: Visit) -> str:
 
 
 def _filters(visit: Visit) -> dict[str, str]:
-    return {name: visit.given(name) for name in FILTERS if visit.given(name)}
+    given = {name: visit.given(name) for name in FILTERS if visit.given(name)}
+    return {name: value for name, value in given.items() if value.isprintable()}
+
+
+def _transfer_filters(filters: Mapping[str, str]) -> TransferFilters:
+    numbers = {name: _number(filters[name]) for name in NUMBERS if name in filters}
+    texts = {name: value for name, value in filters.items() if name not in NUMBERS}
+    return TransferFilters(**texts, **numbers)  # type: ignore[arg-type]
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise Problem("invalid_request", f"{text[:40]!r} is no number; expected digits.")
+    return int(text)
 
 
 async def list_transfers(visit: Visit) -> Response:
     """List transfers by the filters of the address, which can be kept as a bookmark."""
-    filters = _filters(visit)
-    found = await visit.ledger.get(
-        "/v1/transfers", **filters, limit=PAGE, cursor=visit.given("cursor")
+    filters, cursor = _filters(visit), visit.given("cursor")
+    page = await Lists(visit.backend.service.pool).transfers(
+        _transfer_filters(filters), PAGE, place_of(cursor) if cursor else None
     )
-    more = urlencode({**filters, "cursor": found["next_cursor"]}) if found["next_cursor"] else ""
+    more = urlencode({**filters, "cursor": cursor_at(*page.next)}) if page.next else ""
     return visit.page(
         "transfers.html",
-        transfers=found["data"],
+        transfers=page.rows,
         filters=filters,
         more=more,
         query=urlencode(filters),
@@ -62,18 +84,19 @@ async def list_transfers(visit: Visit) -> Response:
 
 
 async def export_transfers(visit: Visit) -> Response:
-    """Return the transfers of the same filters as CSV."""
-    filters, rows, cursor = _filters(visit), list[Json](), ""
+    """Return the transfers of the same filters as CSV, at most `MOST_IN_CSV`."""
+    lists, filters = Lists(visit.backend.service.pool), _transfer_filters(_filters(visit))
+    rows, after = list[SellerTransferRow](), None
     while len(rows) < MOST_IN_CSV:
-        found = await visit.ledger.get("/v1/transfers", **filters, limit=500, cursor=cursor)
-        rows += found["data"]
-        cursor = found["next_cursor"]
-        if not cursor:
+        page = await lists.transfers(filters, 500, after)
+        rows += page.rows
+        after = page.next
+        if after is None:
             break
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(csv_cells(row, TEXTS) for row in rows)
+    writer.writerows(csv_cells(row._asdict(), TEXTS) for row in rows)
     headers = {"Content-Disposition": 'attachment; filename="transfers.csv"'}
     return Response(text.getvalue(), headers=headers, media_type="text/csv")
 
@@ -175,21 +198,38 @@ def _claimed(order: Json) -> int:
 
 
 def divided(refund: Json, order: Json) -> Json:
-    """Return a refund with the part that no seller pays, which is the platform's."""
-    currencies = {one["seller_id"]: one["currency"] for one in order["shares"]}
-    own = refund["currency"]
-    parts = [
-        {**part, "currency": currencies.get(part["seller_id"], own)}
-        for part in refund["allocation"]
-    ]
-    taken = sum(part["amount"] for part in parts if part["currency"] == own)
-    shares = {one["seller_id"]: one["amount"] for one in order["shares"]}
+    """Return a refund with each seller's share, and with the part that no seller bears: the
+    platform's own part, and the residue of rounding down."""
+    shares = {one["seller_id"]: one for one in order["shares"]}
+    parts = [{**part, **_share_of(shares.get(part["seller_id"]))} for part in refund["allocation"]]
+    taken = sum(part["amount"] for part in parts if part["currency"] == refund["currency"])
+    platform = refund["amount"] - taken
+    own = (order["amount"] - _claimed(order)) * refund["amount"] // order["amount"]
+    explained = 0 <= platform - own <= len(shares)
     return {
         **refund,
-        "allocation": [{**part, "share": shares.get(part["seller_id"])} for part in parts],
-        "taken": taken,
-        "platform": refund["amount"] - taken,
+        "allocation": parts,
+        "platform": platform,
+        "own": own if explained else None,
+        "residue": platform - own,
+        "undecided": refund["status"] == "review",
     }
+
+
+def _share_of(share: Json | None) -> Json:
+    if share is None:
+        return {"share": None, "currency": ""}
+    return {"share": share["amount"], "currency": share["currency"]}
+
+
+def divided_by_dispute(dispute_id: str, order: Json) -> list[Json]:
+    """Return the reversals of an order's transfers for one dispute."""
+    return [
+        {**one, **{name: transfer[name] for name in ("seller_id", "transfer_id", "currency")}}
+        for transfer in order["transfers"]
+        for one in transfer["reversals"]
+        if one["refund_id"] == dispute_cause(dispute_id)
+    ]
 
 
 async def show_refund(visit: Visit) -> Response:
@@ -203,7 +243,6 @@ async def show_refund(visit: Visit) -> Response:
         refund=divided(refund, order),
         order=order,
         unclaimed=order["amount"] - _claimed(order),
-        decide=visit.may_act and refund["status"] == "review",
         done=done(visit),
     )
 
@@ -226,6 +265,7 @@ async def show_seller(visit: Visit) -> Response:
         scope=scope,
         balances=balance["balances"],
         transfers=await visit.ledger.get("/v1/transfers", seller_id=seller_id, limit=20),
+        debts=(await Lists(visit.backend.service.pool).seller(seller_id)).money,
         payouts=(await visit.ledger.get(f"{path}/payouts", limit=10))["data"],
         statement=await visit.ledger.get(f"{path}/statement", **period),
         month=f"{start:%Y-%m}",

@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infrastructure.web.console import desk, pages
+from infrastructure.web.console import desk, lists, pages
 from infrastructure.web.console.actions import ACTIONS, act
 from infrastructure.web.console.entrance import Entrance, show_sign_in, sign_in, sign_out
 from infrastructure.web.console.visit import RELEASE, ROOT, STATIC, Visit
 from infrastructure.web.middleware import OPERATION
-from infrastructure.web.problems import KINDS, problem_of
+from infrastructure.web.operation import READERS
+from infrastructure.web.problems import KINDS, Problem, problem_of
 
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -50,19 +51,27 @@ class Door(NamedTuple):
 
 
 PAGES: Sequence[Page] = (
-    Page("", desk.list_alarms),
-    Page("/", desk.list_alarms),
+    Page("", desk.show_overview),
+    Page("/", desk.show_overview),
     Page("/alarms", desk.list_alarms),
+    Page("/money", desk.list_money),
+    Page("/search", desk.search),
     Page("/transfers", pages.list_transfers),
     Page("/transfers.csv", pages.export_transfers),
     Page("/transfers/{transfer_id}", pages.show_transfer),
     Page("/transfers/{transfer_id}/proof", pages.prove_transfer),
     Page("/orders/{order_id}", pages.show_order),
     Page("/refunds/{refund_id}", pages.show_refund),
+    Page("/sellers", lists.list_sellers),
     Page("/sellers/{seller_id}", pages.show_seller),
-    Page("/inbox", desk.list_webhooks),
-    Page("/inbox/{inbox_id}", desk.show_webhook),
-    Page("/pauses", desk.list_pauses),
+    Page("/disputes", lists.list_disputes),
+    Page("/disputes/{dispute_id}", lists.show_dispute),
+    Page("/inbox", lists.list_webhooks),
+    Page("/inbox/{inbox_id}", lists.show_webhook),
+    Page("/findings", lists.list_findings),
+    Page("/pauses", lists.list_pauses),
+    Page("/audit", lists.list_human_acts),
+    Page("/settings", lists.list_settings),
     *(Page(f"/{one.path}", partial(act, one), ("GET", "POST")) for one in ACTIONS),
 )
 DOORS: Sequence[Door] = (
@@ -107,6 +116,8 @@ async def _answer(page: Page | Door, entrance: Entrance, visit: Visit) -> Respon
         return await page.show(entrance, visit)
     if visit.caller is None:
         return entrance.to_sign_in(visit)
+    if not visit.caller.may(READERS):
+        raise Problem("forbidden_role", "Your role may not read the console; sign in as another.")
     return await page.show(visit)
 
 

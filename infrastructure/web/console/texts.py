@@ -1,5 +1,6 @@
 """Amounts, times and foreign texts as the pages show them."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
@@ -10,6 +11,8 @@ from markupsafe import Markup, escape
 from domain.currency import HUNDREDTHS, LEDGER
 from infrastructure.visible_text import visible
 
+_AMOUNT = re.compile(r"\b(\d{1,16})(?: minor units? of ([A-Z]{3})\b| ([A-Z]{3}) \(minor units\))")
+"""Amounts in minor units, as the sentences of the audit trail and of alarms write them."""
 _UNITS = ((86_400, "day"), (3_600, "h"), (60, "min"))
 
 
@@ -46,6 +49,11 @@ def utc(value: str | datetime) -> str:
     return f"{moment(value).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def iso(value: str | datetime) -> str:
+    """Format an instant for programs."""
+    return moment(value).astimezone(UTC).isoformat()
+
+
 def ago(value: str | datetime, now: datetime) -> str:
     """Format the distance of an instant, such as `3 min ago` or `in 2 days`."""
     seconds = (now - moment(value)).total_seconds()
@@ -66,6 +74,13 @@ def shown(text: object) -> Markup:
     """Show a text from outside: control and direction characters become visible, and its direction
     stays its own."""
     return Markup("<bdi>") + escape(visible(text)) + Markup("</bdi>")
+
+
+def told(sentence: object) -> Markup:
+    """Show a sentence of the audit trail, with its amounts in decimals."""
+    return shown(
+        _AMOUNT.sub(lambda found: money(int(found[1]), found[2] or found[3]), str(sentence))
+    )
 
 
 def pretty(value: object) -> str:

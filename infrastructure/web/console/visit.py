@@ -27,8 +27,13 @@ MENU: Final = (
     ("../console", "Overview"),
     ("alarms", "Needs a person"),
     ("transfers", "Transfers"),
+    ("sellers", "Sellers"),
+    ("disputes", "Disputes"),
     ("inbox", "Webhooks"),
+    ("findings", "Reconciliation"),
     ("pauses", "Pauses"),
+    ("audit", "Audit"),
+    ("settings", "Settings"),
 )
 MODES: Final = {
     "simulator": "Simulator: no real money",
@@ -48,7 +53,9 @@ def _environment() -> Environment:
     made.filters.update(
         money=texts.money,
         utc=texts.utc,
+        iso=texts.iso,
         shown=texts.shown,
+        told=texts.told,
         pretty=texts.pretty,
         part=texts.path_part,
     )
@@ -91,7 +98,7 @@ class Visit:
     def words(self) -> str:
         """The visitor's name and role."""
         if self.caller is None or self.caller.name is None:
-            return "No names: every right"
+            return "Signed in: every right" if self.signed_in else "Open on this machine"
         return f"{self.caller.name} ({in_words(self.caller.roles)})"
 
     @property

@@ -9,7 +9,7 @@ function showLocalTimes(root) {
     time.title = at.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
     const local = time.nextElementSibling;
     if (local && local.classList.contains("local")) {
-      local.textContent = at.toLocaleTimeString(undefined, { timeStyle: "short" }) + " here";
+      local.textContent = at.toLocaleTimeString(undefined, { timeStyle: "short", hourCycle: "h23" }) + " here,";
     }
   }
 }
