@@ -3,7 +3,7 @@
 from infrastructure.access import Role
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
-from infrastructure.web import requests, responses
+from infrastructure.web import list_requests, requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
     decisions,
@@ -16,6 +16,7 @@ from infrastructure.web.endpoints import (
     webhooks,
 )
 from infrastructure.web.operation import DECIDERS, READERS, ApiOperation
+from infrastructure.web.operator_routes import OPERATOR_OPERATIONS
 
 OF_THE_PAST = ("instant_and_position", "position_not_reached")
 
@@ -149,7 +150,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "List transfers, newest first.",
         {200: responses.TransferPage},
         ("bad_cursor",),
-        query=requests.TransfersQuery,
+        query=list_requests.TransferListQuery,
         roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
@@ -325,6 +326,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         query=requests.FeedQuery,
         roles=CHECKOUT_OR_READERS,
     ),
+    *OPERATOR_OPERATIONS,
     ApiOperation(
         "GET",
         "/healthz",

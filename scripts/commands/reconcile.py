@@ -13,6 +13,7 @@ from application.reconciliation.adoption import IGNORED, adopt
 from application.reconciliation.reader import ReconciliationReader
 from domain.finding import DecidedBy, Difference
 from infrastructure.bootstrap import running
+from infrastructure.postgres.found_differences import FoundDifferences
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe
@@ -83,12 +84,16 @@ async def reconcile(
             await service.commands.reconciliation.unignore(id_, by)
         with ReconcileReport(chosen) as report:
             reader = _reader(service, seen, writes=bool(chosen))
+            period = _period(since, until, service.clock.now())
+            kept = await FoundDifferences.begin(service.pool)
             with Console(stderr=True).status("reading Stripe's transfers") as status:
-                async for found in reader.differences(*_period(since, until, service.clock.now())):
+                async for found in reader.differences(*period):
                     report.add(found)
+                    await kept.add(found)
                     status.update(
                         f"reading Stripe's transfers: {reader.read} read, {report.count} findings"
                     )
+            await kept.end(*period, reader.read)
             if unknown := chosen - report.chosen.keys():
                 fail(
                     f"There is no finding {', '.join(sorted(unknown))} in this period; run "
