@@ -87,7 +87,7 @@ async def test_operator_settles_troubles_in_the_console(
     desk: Desk, stripe: SimulatorControl, view: LedgerView
 ) -> None:
     """Find a stuck transfer by its refund, read why, retry it with a reason, see it reversed; then
-    replay and discard a webhook."""
+    replay and discard a webhook, and adopt a difference from Stripe's books."""
     async with watched(await desk.browser.new_context()) as page:
         await sign_in(page, desk.url)
         await page.keyboard.press("/")
@@ -116,6 +116,11 @@ async def test_operator_settles_troubles_in_the_console(
         await page.reload()
         await act(page, "Discard", "it belongs to the old shop")
         await expect(heading).to_have_text("refund_succeeded of hyperswitch is discarded.")
+
+        await page.get_by_role("link", name="Reconciliation").click()
+        await page.get_by_role("link", name="external reversal").click()
+        await act(page, "Adopt", "the support made it")
+        await expect(page.locator(".outlook")).to_contain_text("Adopted by mia")
 
 
 async def _parked_again(view: LedgerView, inbox_id: int) -> None:
@@ -161,7 +166,7 @@ def pages_of(troubles: Troubles) -> list[str]:
         f"/transfers/{troubles.hostile}", f"/transfers/{troubles.given_up}/proof",
         f"/transfers/{troubles.given_up}/resolve", "/orders/basket", f"/orders/{hostile}", "/refunds/rf-basket",
         "/refunds/rf-odd/decide", "/sellers", "/sellers/poor", "/disputes", "/disputes/dp_1", "/inbox",
-        f"/inbox/{troubles.parked}", "/findings", "/pauses", "/audit", "/settings", "/search?q=poor+basket+nothing",
+        f"/inbox/{troubles.parked}", "/findings", f"/findings/{troubles.finding}", f"/findings/{troubles.finding}/adopt", "/pauses", "/audit", "/settings", "/search?q=poor+basket+nothing",
     ]  # fmt: skip
 
 

@@ -15,11 +15,15 @@ from playwright.async_api import Browser, async_playwright
 
 from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
+from application.reconciliation.reader import DetectedDifference
 from domain.dispute import DisputePolicy, DisputeStatus
+from domain.finding import Difference, DifferenceKind
 from domain.lifecycle import TransferStatus
 from domain.provider_call.reasons import WaitingFor
 from domain.seller_transfer import facts
+from domain.seller_transfer.opening_facts import LONG_AGO
 from infrastructure.bootstrap import running
+from infrastructure.postgres.found_differences import FoundDifferences
 from infrastructure.service import Service
 from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
@@ -44,6 +48,8 @@ class Troubles(NamedTuple):
     hostile: UUID
     parked: int
     """A webhook of an order that is not known."""
+    finding: str
+    """A reversal that others made at Stripe."""
 
 
 @asynccontextmanager
@@ -82,7 +88,8 @@ async def prepare(service: Service, stripe: SimulatorControl, view: LedgerView) 
     poor = await _poor(caller, stripe, view)
     given_up = await _given_up(caller, SystemUnderTest(service.settings, view, stripe))
     await service.commands.operator.pause("seller:slow", "mia", "the seller asked for it")
-    return Troubles(poor, given_up, hostile, await _parked(service, view))
+    found = await _taken_by_others(service, stripe, view)
+    return Troubles(poor, given_up, hostile, await _parked(service, view), found)
 
 
 async def _paid(
@@ -147,6 +154,21 @@ async def _given_up(caller: LedgerCaller, system: SystemUnderTest) -> UUID:
     await caller.refund("rf-old", "old", 900)
     await system.view.reached("old", TransferStatus.PERMANENTLY_FAILED)
     return given_up
+
+
+async def _taken_by_others(service: Service, stripe: SimulatorControl, view: LedgerView) -> str:
+    """Reverse a part of a transfer outside the ledger, and keep the finding as `reconcile` does."""
+    berta, *_ = await view.transfers("basket")
+    paid = str(berta.stripe_transfer_id)
+    reversal = await stripe.external_reversal(paid, 100)
+    found = Difference(
+        DifferenceKind.EXTERNAL_REVERSAL, str(reversal["id"]), paid, berta.transfer_id, 100, "EUR",
+        f"Others reversed a part: {HOSTILE_TEXT}", None,
+    )  # fmt: skip
+    reconciliation = await FoundDifferences.begin(service.pool)
+    await reconciliation.add(DetectedDifference(found, service.clock.now()))
+    await reconciliation.end(LONG_AGO, service.clock.now(), 1)
+    return found.id
 
 
 async def _parked(service: Service, view: LedgerView) -> int:

@@ -51,8 +51,6 @@ class Action(NamedTuple):
     done: str
     body: Callable[[Plan, Mapping[str, str], Mapping[str, str]], Json] | None = None
     dangerous: bool = False
-    run: Callable[[Visit, Mapping[str, str]], Awaitable[None]] | None = None
-    """The act itself, where it is no call of the API."""
 
     @property
     def key(self) -> str:
@@ -243,12 +241,6 @@ async def plan_replay(visit: Visit, ids: Mapping[str, str]) -> Plan:
     return Plan(f"Replay webhook {row['inbox_id']}", effects)
 
 
-async def replay(visit: Visit, ids: Mapping[str, str]) -> None:
-    """Make a webhook due again. Raises Problem."""
-    if not await visit.backend.service.inbox.replay(int(ids["inbox_id"])):
-        raise Problem("refused", "The webhook is being handled now, or has no body any more.")
-
-
 async def plan_discard(visit: Visit, ids: Mapping[str, str]) -> Plan:
     """Plan to discard a webhook."""
     row = await visit.ledger.get(path_of("/v1/inbox/{inbox_id}", **ids))
@@ -258,6 +250,45 @@ async def plan_discard(visit: Visit, ids: Mapping[str, str]) -> Plan:
         "Its alarms end. The same event later counts as a duplicate. A replay is still possible.",
     ]
     return Plan(f"Discard webhook {row['inbox_id']}", effects)
+
+
+# --- findings -------------------------------------------------------------------------------------
+
+
+async def _finding(visit: Visit, ids: Mapping[str, str]) -> tuple[str, Json]:
+    found = await visit.ledger.get(path_of("/v1/findings/{finding_id}", **ids))
+    amount = money(found["at_risk"], found["currency"])
+    return f"the difference of {amount} ({found['kind'].replace('_', ' ')})", found
+
+
+async def plan_adopt(visit: Visit, ids: Mapping[str, str]) -> Plan:
+    """Plan to record a difference as Stripe shows it."""
+    words, found = await _finding(visit, ids)
+    effects = [
+        f"The ledger reads {found['stripe_transfer_id']} at Stripe once more, and records its "
+        "content as a fact. No money moves.",
+        f"Found: {found['detail']}",
+    ]
+    if found["obstacle"]:
+        effects.append(f"This will be refused: {found['obstacle']}")
+    return Plan(f"Adopt {words}", effects)
+
+
+async def plan_ignore(visit: Visit, ids: Mapping[str, str]) -> Plan:
+    """Plan to accept a difference."""
+    words, found = await _finding(visit, ids)
+    effects = [
+        "Reconciliations do not report this difference any more, until its amounts change. No "
+        "money moves, and the ledger's books stay as they are.",
+        f"Found: {found['detail']}",
+    ]
+    return Plan(f"Ignore {words}", effects)
+
+
+async def plan_unignore(visit: Visit, ids: Mapping[str, str]) -> Plan:
+    """Plan to report a difference again."""
+    words, _ = await _finding(visit, ids)
+    return Plan(f"Report {words} again", ["The next reconciliation reports this difference again."])
 
 
 ACTIONS: Sequence[Action] = (
@@ -332,7 +363,6 @@ ACTIONS: Sequence[Action] = (
         "Replay",
         plan_replay,
         "The webhook is due now; a worker handles it.",
-        run=replay,
     ),
     Action(
         "inbox/{inbox_id}/discard",
@@ -342,6 +372,31 @@ ACTIONS: Sequence[Action] = (
         plan_discard,
         "The webhook is discarded, and its alarms have ended.",
         dangerous=True,
+    ),
+    Action(
+        "findings/{finding_id}/adopt",
+        "/v1/findings/{finding_id}/adopt",
+        "findings/{finding_id}",
+        "Adopt",
+        plan_adopt,
+        "The ledger has recorded what Stripe shows.",
+        dangerous=True,
+    ),
+    Action(
+        "findings/{finding_id}/ignore",
+        "/v1/findings/{finding_id}/ignore",
+        "findings/{finding_id}",
+        "Ignore",
+        plan_ignore,
+        "The difference is ignored until its amounts change.",
+    ),
+    Action(
+        "findings/{finding_id}/unignore",
+        "/v1/findings/{finding_id}/unignore",
+        "findings/{finding_id}",
+        "Report again",
+        plan_unignore,
+        "The next reconciliation reports the difference again.",
     ),
 )
 DONE: Mapping[str, str] = {action.key: action.done for action in ACTIONS}
@@ -359,10 +414,7 @@ async def act(action: Action, visit: Visit) -> Response:
     if visit.request.method == "GET":
         return _form(action, plan, visit, ids, None)
     try:
-        if action.run is not None:
-            await action.run(visit, ids)
-        else:
-            await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
+        await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
     except Problem as refused:
         return _form(action, plan, visit, ids, refused)
     return visit.redirect(path_of(action.back, **ids), done=action.key)

@@ -116,7 +116,15 @@ async def list_findings(visit: Visit) -> Response:
     found = await Lists(visit.backend.service.pool).findings(
         FindingFilters(status=status or None), 200
     )
-    return visit.page("findings.html", findings=found.rows, chosen=status, done=done(visit))
+    return visit.page("findings.html", findings=found.rows, chosen=status)
+
+
+async def show_finding(visit: Visit) -> Response:
+    """Show a difference from Stripe's books, and the decision about it."""
+    finding = await visit.ledger.get(
+        path_of("/v1/findings/{finding_id}", finding_id=id_of(visit, "finding_id"))
+    )
+    return visit.page("finding.html", finding=finding, done=done(visit))
 
 
 async def list_human_acts(visit: Visit) -> Response:

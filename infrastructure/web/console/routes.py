@@ -69,6 +69,7 @@ PAGES: Sequence[Page] = (
     Page("/inbox", lists.list_webhooks),
     Page("/inbox/{inbox_id}", lists.show_webhook),
     Page("/findings", lists.list_findings),
+    Page("/findings/{finding_id}", lists.show_finding),
     Page("/pauses", lists.list_pauses),
     Page("/audit", lists.list_human_acts),
     Page("/settings", lists.list_settings),

@@ -18,6 +18,7 @@ from infrastructure.web.console.actions import ACTIONS
 from infrastructure.web.console.desk import _LEVERS
 from projections import alarm_causes
 from tests.infrastructure.web.conftest import Shop, StripeWorker
+from tests.infrastructure.web.test_lists import kept
 
 OPERATOR, AUDITOR, CHECKOUT = (
     f"the-token-of-the-{role}" for role in ("operator", "auditor", "checkout")
@@ -331,7 +332,7 @@ async def test_auditor_sees_no_button_and_changes_nothing(
                 "inbox_id": "1",
                 **{f"{k}_id": v for k, v in hostile.items()},
             }
-            path = f"/console/{action.path.format(**{'refund_id': 'r1', 'dispute_id': 'd', **ids})}"
+            path = f"/console/{action.path.format(**{'finding_id': 'f', 'refund_id': 'r1', 'dispute_id': 'd', **ids})}"
             assert (await client.get(path)).status_code == 403, path
             answer = await submit(client, path, shown, reason="no right")
             assert answer.status_code == 403, path
@@ -399,6 +400,21 @@ async def test_webhook_is_discarded_with_a_reason(
         row = await service.inbox.one(1)
         assert row is not None
         assert row.status == "stored"
+
+
+async def test_finding_is_ignored_and_reported_again(
+    guarded: Service, shop: Shop, service: Service
+) -> None:
+    found = await kept(service, (await shop.paid())["ada"], "tr_x", "trr_x")
+    async with browsing(guarded) as client:
+        await sign_in(client, OPERATOR)
+        for act, status in (("ignore", "ignored"), ("unignore", "noted")):
+            path = f"/console/findings/{found.id}/{act}"
+            answer = await submit(client, path, await client.get(path), reason="a rounding")
+            assert answer.status_code == 303, answer.text
+            shown = await client.get(str(answer.url.join(answer.headers["location"])))
+            assert f'class="status {status}"' in shown.text
+            assert "a rounding" in shown.text
 
 
 def test_levers_of_alarms_have_buttons() -> None:
