@@ -45,7 +45,7 @@ setup(
     cmdclass={"build_py": BuildOnePackage},
     packages=FLAT if EDITABLE else [f"transfer_ledger.{package}" for package in FLAT],
     package_dir={} if EDITABLE else {"transfer_ledger": ""},
-    package_data={"": ["**/*.sql", "py.typed"]},
+    package_data={"": ["**/*.sql", "py.typed", "templates/*.html", "static/*"]},
     entry_points={
         "console_scripts": [
             f"transfer-ledger = {'' if EDITABLE else 'transfer_ledger.'}scripts.__main__:main"

@@ -1,7 +1,6 @@
 """Settings from the environment, read and checked once before anything starts. `.env.template`
 explains every name."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,15 @@ from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
 from domain.refund.psp_outcome import FOR_EVER
+from infrastructure.access import (
+    HEADER_EXPECTED,
+    TOKENS_EXPECTED,
+    AuthHeader,
+    NamedToken,
+    auth_header,
+    is_loopback,
+    named_tokens,
+)
 from infrastructure.secret_values import (
     HIDDEN,
     T,
@@ -69,6 +77,8 @@ class Settings:
     port: int = 8000
     api_token: str | None = field(default=None, repr=False)
     """One token, or several with commas between them."""
+    named_tokens: tuple[NamedToken, ...] = field(default=(), repr=False)
+    auth_header: AuthHeader | None = None
     stripe_api_key: str | None = field(default=None, repr=False)
     stripe_api_base: str | None = None
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -176,6 +186,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             tokens,
             "printable characters without spaces, and commas between several tokens",
         ),
+        named_tokens=read.hidden("LEDGER_API_TOKENS", named_tokens, (), TOKENS_EXPECTED),
+        auth_header=read("LEDGER_AUTH_HEADER", auth_header, None, HEADER_EXPECTED),
         stripe_api_key=read.secret(
             "STRIPE_API_KEY",
             stripe_key,
@@ -255,7 +267,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
 def _check_token(settings: Settings) -> None:
     """Require a token, and a long one, on an address that other machines reach."""
     accepted, exposed = settings.api_tokens, not is_loopback(settings.host)
-    if not accepted and exposed:
+    if not (accepted or settings.named_tokens) and exposed:
         raise BadSetting(
             "LEDGER_HOST", settings.host, "a loopback address, since LEDGER_API_TOKEN is not set"
         )
@@ -271,7 +283,7 @@ def require_token_for_real_money(settings: Settings) -> None:
     Without one, every local program, and a web page that resolves its name to this machine, could
     send real money to an account of its own.
     """
-    if settings.api_token is None and settings.mode == "live":
+    if not (settings.api_token or settings.named_tokens) and settings.mode == "live":
         raise BadSetting("LEDGER_API_TOKEN", "", "a token, since STRIPE_API_KEY is a live key")
 
 
@@ -303,14 +315,6 @@ def _check_psp(settings: Settings) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach the host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def duration(text: str) -> timedelta:
     """Parse a duration such as `90s`, `1m`, `1h30m`. Raises ValueError for anything else."""
     found = _DURATION.fullmatch(text)
@@ -333,6 +337,9 @@ class _Reader:
 
     def secret(self, name: str, parse: Callable[[str], str], expected: str) -> str | None:
         return self._parsed(name, parse, None, expected, hidden=True)
+
+    def hidden(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+        return self._parsed(name, parse, default, expected, hidden=True)
 
     def secrets(self, name: str) -> tuple[str, ...]:
         return listed(self._environment.get(name, ""))

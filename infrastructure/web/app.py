@@ -17,7 +17,9 @@ from infrastructure.postgres.read_models import ReadModels
 from infrastructure.redaction import protect
 from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money, settings_from
-from infrastructure.web.auth import BearerToken
+from infrastructure.web.auth import BearerToken, access_of
+from infrastructure.web.console.entrance import Entrance
+from infrastructure.web.console.routes import console_routes
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import RequestMiddleware
 from infrastructure.web.openapi import document
@@ -62,14 +64,18 @@ def _application(
     lifespan: Lifespan | None,
     operations: Sequence[ApiOperation] = OPERATIONS,
 ) -> Starlette:
-    if any(op.guarded for op in operations):
+    with_api = any(op.guarded for op in operations)
+    if with_api:
         require_token_for_real_money(settings)
     metrics = Metrics(settings.mode)
     app = Starlette(
-        routes=[Route(op.path, endpoint(op), methods=[op.method]) for op in operations],
+        routes=[
+            *(Route(op.path, endpoint(op), methods=[op.method]) for op in operations),
+            *(console_routes(Entrance(settings)) if with_api else ()),
+        ],
         middleware=[
             Middleware(RequestMiddleware, settings.mode, metrics),
-            Middleware(BearerToken, settings.api_tokens),
+            Middleware(BearerToken, access_of(settings)),
         ],
         exception_handlers={HTTPException: on_http_exception, Exception: on_exception},
         lifespan=lifespan,

@@ -1,47 +1,111 @@
-"""Bearer token for `/v1/*`: one of several, so that a token can be rotated. Without a token only
-this machine can reach the ledger (`settings_from` ensures that)."""
+"""Bearer tokens for `/v1/*`, and the caller of each call. Without a token only this machine can
+reach the ledger (`settings_from` ensures that)."""
 
-import hmac
-from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from infrastructure.settings import is_loopback
+from infrastructure.access import Access, Caller, Role, in_words, is_loopback
+from infrastructure.settings import Settings
 from infrastructure.web.problems import Problem, answer
 
-GUARDED = "/v1/"
+GUARDED: Final = "/v1/"
+METRICS: Final = "/metrics"
+CALLER: Final = "ledger.caller"
+"""Key in the ASGI scope under which the caller of a guarded call is stored."""
+
+
+def access_of(settings: Settings) -> Access:
+    """Return the tokens of a ledger with these settings."""
+    return Access(settings.api_tokens, settings.named_tokens)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the caller of a guarded call."""
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+def require_role(request: Request, allowed: frozenset[Role]) -> None:
+    """Raise Problem if the caller has no role that is allowed. A call that needed no token has
+    every right."""
+    caller: Caller = request.scope.get(CALLER) or Caller()
+    if not caller.may(allowed):
+        detail = (
+            f"The token {caller.name} has the role {in_words(caller.roles)}, and this call needs "
+            f"{in_words(allowed)}; use a token of such a role."
+        )
+        raise Problem("forbidden_role", detail)
+
+
+def acting(caller: Caller, actor: str) -> str:
+    """Return the actor of a caller's action. Raises Problem.
+
+    A named token acts under its name: its action has no other actor than `<name>`, or
+    `<name>/<person>` for a program that acts for several persons.
+    """
+    if caller.name is None:
+        if not actor:
+            detail = "/actor in the body is missing; name the person or program that acts."
+            raise Problem("invalid_request", detail)
+        return actor
+    if actor not in ("", caller.name) and not actor.startswith(f"{caller.name}/"):
+        detail = (
+            f"The token {caller.name} cannot act as {actor!r}; leave actor out, or send "
+            f"{caller.name} or {caller.name}/<person>."
+        )
+        raise Problem("forbidden_actor", detail)
+    return actor or caller.name
 
 
 class BearerToken:
     """Middleware that refuses calls of guarded paths without a token, including paths that do not
     exist."""
 
-    def __init__(self, app: ASGIApp, tokens: Sequence[str]) -> None:
-        self._app, self._tokens = app, [token.encode() for token in tokens]
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = self._objection(Headers(scope=scope)) if _is_guarded(scope) else None
-        await (answer(problem) if problem else self._app)(scope, receive, send)
+        if not self._is_guarded(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = self._caller(Headers(scope=scope))
+        except Problem as problem:
+            await answer(problem)(scope, receive, send)
+        else:
+            scope[CALLER] = caller  # in place: the measuring middleware reads this scope later
+            await self._app(scope, receive, send)
 
-    def _objection(self, headers: Headers) -> Problem | None:
-        if not self._tokens:
-            return _from_another_site(headers) or _under_a_foreign_name(headers)
+    def _is_guarded(self, scope: Scope) -> bool:
+        if scope["type"] != "http":
+            return False
+        path = str(scope["path"])
+        return path.startswith(GUARDED) or (path == METRICS and self._access.guards_metrics)
+
+    def _caller(self, headers: Headers) -> Caller:
+        """Return the caller. Raises Problem."""
+        if self._access.is_open:
+            return open_caller(headers)
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        # latin-1, as headers are read: a caller may send characters outside of ASCII
-        candidate = given.strip().encode("latin-1")
-        equal = [hmac.compare_digest(candidate, token) for token in self._tokens]
-        if scheme.lower() == "bearer" and any(equal):
-            return None
-        detail = "Send the ledger's token as Authorization: Bearer <LEDGER_API_TOKEN>."
-        return Problem(
-            "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="transfer-ledger"'}
-        )
+        caller = self._access.caller(given.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
+            raise Problem(
+                "unauthorized",
+                "Send a token of the ledger as Authorization: Bearer <token>.",
+                headers={"WWW-Authenticate": 'Bearer realm="transfer-ledger"'},
+            )
+        return caller
 
 
-def _is_guarded(scope: Scope) -> bool:
-    return scope["type"] == "http" and str(scope["path"]).startswith(GUARDED)
+def open_caller(headers: Headers) -> Caller:
+    """Return the caller of a ledger without tokens. Raises Problem."""
+    if objection := _from_another_site(headers) or _under_a_foreign_name(headers):
+        raise objection
+    return Caller()
 
 
 def _from_another_site(headers: Headers) -> Problem | None:

@@ -36,7 +36,10 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+                given = message.get("headers", ())
+                kept = {name for name, _ in given if name.lower() == b"cache-control"}
+                added = [header for header in self._headers if header[0] not in kept]
+                message = {**message, "headers": [*given, *added]}
             await send(message)
 
         try:

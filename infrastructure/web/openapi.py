@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from infrastructure.access import Role
+from infrastructure.web.described import describe_parameter, describe_schemas
 from infrastructure.web.links import links_of
 from infrastructure.web.operation import ApiOperation, is_required
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.request_body import LARGEST_BODY
-from infrastructure.web.requests import ID_PATTERN
+from infrastructure.web.requests import ID_PATTERN, RetryIn
 
 Json = dict[str, Any]
 
@@ -21,6 +24,7 @@ OF_GUARDED_CALLS = (
     "unauthorized",
     "cross_site",
     "unknown_host",
+    "forbidden_role",
     "newer_release",
     "unknown_query_parameter",
     "repeated_query_parameter",
@@ -79,10 +83,15 @@ def document(operations: Sequence[ApiOperation]) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": {**_schemas(operations), "Problem": PROBLEM},
+            "schemas": _described({**_schemas(operations), "Problem": PROBLEM}),
             "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "LEDGER_API_TOKEN"}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of LEDGER_API_TOKENS, whose role `x-roles` of the "
+                    "operation must list, or one of LEDGER_API_TOKEN, which has every right.",
+                }
             },
         },
     }
@@ -97,6 +106,8 @@ def codes(op: ApiOperation) -> tuple[str, ...]:
         listed = (*listed, *OF_CALLS_WITH_A_BODY)
     if op.body is not None:
         listed = (*listed, *OF_CALLS_WITH_JSON)
+    if op.body is not None and issubclass(op.body, RetryIn):
+        listed = (*listed, "forbidden_actor")
     if op.query.model_fields or _names_in(op.path):
         listed = (*listed, "invalid_request")
     return tuple(dict.fromkeys(listed))
@@ -128,6 +139,7 @@ def _operation(op: ApiOperation) -> Json:
         described["requestBody"] = {"required": False, "description": said, "content": {op.raw: {}}}
     if op.guarded:
         described["security"] = [{"token": []}]
+        described["x-roles"] = [role for role in Role if role in op.allowed]
     return described
 
 
@@ -165,7 +177,9 @@ def _names_in(path: str) -> list[str]:
 
 def _in_path(path: str) -> list[Json]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}
+        describe_parameter(
+            {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}, ""
+        )
         for name in _names_in(path)
     ]
 
@@ -174,12 +188,15 @@ def _in_query(query: type[BaseModel]) -> list[Json]:
     schema = TypeAdapter(query).json_schema(ref_template=REFERENCE)
     needed = schema.get("required", [])
     return [
-        {
-            "name": name,
-            "in": "query",
-            "schema": _without_null(member),
-            **({"required": True} if name in needed else {}),
-        }
+        describe_parameter(
+            {
+                "name": name,
+                "in": "query",
+                "schema": _without_null(member),
+                **({"required": True} if name in needed else {}),
+            },
+            query.__name__,
+        )
         for name, member in schema.get("properties", {}).items()
     ]
 
@@ -194,12 +211,15 @@ def _without_null(schema: Json) -> Json:
 
 def _in_headers(patterns: Mapping[str, str]) -> list[Json]:
     return [
-        {
-            "name": name,
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string", "pattern": pattern},
-        }
+        describe_parameter(
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "pattern": pattern},
+            },
+            "",
+        )
         for name, pattern in patterns.items()
     ]
 
@@ -219,6 +239,12 @@ def _schemas(operations: Sequence[ApiOperation]) -> Json:
     adapters = [(view.__name__, mode, TypeAdapter[object](view)) for view in _by_name(views)]
     _, answered = TypeAdapter.json_schemas(adapters, ref_template=REFERENCE)
     return {**sent["$defs"], **answered["$defs"]}
+
+
+def _described(schemas: Json) -> Json:
+    described = deepcopy(schemas)
+    describe_schemas(described)
+    return described
 
 
 def _by_name(types: Iterable[Any]) -> list[Any]:

@@ -14,16 +14,17 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infrastructure.access import Caller, Role
 from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
-from infrastructure.web.auth import GUARDED
+from infrastructure.web.auth import GUARDED, acting, caller_of, require_role
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import OPERATION
 from infrastructure.web.problems import Problem, answer, problem_of
 from infrastructure.web.request_body import whole_body
-from infrastructure.web.requests import EXPECTED, ID_PATTERN, Parameters
+from infrastructure.web.requests import EXPECTED, ID_PATTERN, Parameters, RetryIn
 
 MOST_ERRORS = 10
 """Limit of errors named in one answer."""
@@ -32,6 +33,8 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 Model = TypeVar("Model", bound=BaseModel)
 _ID = re.compile(ID_PATTERN)
+READERS, DECIDERS = frozenset({Role.OPERATOR, Role.AUDITOR}), frozenset({Role.OPERATOR})
+"""Roles that may call an operation which names none: one that reads, and one that changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ class ApiCall(Generic[B, Q]):
     @property
     def reads(self) -> ReadModels:
         return self.backend.reads
+
+    @property
+    def caller(self) -> Caller:
+        return caller_of(self.request)
 
     @property
     def past(self) -> AsOfQueries:
@@ -119,6 +126,14 @@ class ApiOperation:
     """Media type of a body that the operation reads itself."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Required headers, each with the pattern of its value."""
+    roles: frozenset[Role] | None = None
+    """Roles that may call it, if they differ from `READERS` and `DECIDERS`."""
+
+    @property
+    def allowed(self) -> frozenset[Role]:
+        """Roles whose tokens may call it, if it is guarded."""
+        usual = READERS if self.method == "GET" else DECIDERS
+        return usual if self.roles is None else self.roles
 
     @property
     def guarded(self) -> bool:
@@ -133,6 +148,7 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         request.scope[OPERATION] = op.path
         try:
+            require_role(request, op.allowed)
             reply = await op.serve(await _call(op, request))
         except Exception as error:
             return answer(problem_of(error))
@@ -147,6 +163,8 @@ async def _call(op: ApiOperation, request: Request) -> ApiCall[BaseModel | None,
         raise Problem("not_ready", "The ledger is starting or stopping; try again in a moment.")
     query = _query(op, request) if op.guarded else op.query()
     body = await _body(op.body, request) if op.body is not None else None
+    if isinstance(body, RetryIn):
+        body = body.model_copy(update={"actor": acting(caller_of(request), body.actor)})
     return ApiCall(backend, request, body, query)
 
 

@@ -183,9 +183,13 @@ class RefundIn(Body):
 
 
 class RetryIn(Body):
-    """Actor and reason of an operator's action; both become part of the audit trail."""
+    """Actor and reason of an operator's action; both become part of the audit trail.
 
-    actor: Actor
+    `actor` is required with LEDGER_API_TOKEN. A named token acts as `<name>` (the default) or
+    `<name>/<person>`.
+    """
+
+    actor: Annotated[Actor, Field(default_factory=str)]
     reason: Line
 
 

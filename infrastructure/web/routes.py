@@ -1,5 +1,6 @@
 """Table of all API operations: the source for routing, validation and the OpenAPI document."""
 
+from infrastructure.access import Role
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
 from infrastructure.web import list_requests, requests, responses
@@ -14,10 +15,14 @@ from infrastructure.web.endpoints import (
     transfers,
     webhooks,
 )
-from infrastructure.web.operation import ApiOperation
+from infrastructure.web.operation import DECIDERS, READERS, ApiOperation
 from infrastructure.web.operator_routes import OPERATOR_OPERATIONS
 
 OF_THE_PAST = ("instant_and_position", "position_not_reached")
+
+CHECKOUT = frozenset({Role.CHECKOUT})
+CHECKOUT_OR_DECIDERS = CHECKOUT | DECIDERS
+CHECKOUT_OR_READERS = CHECKOUT | READERS
 
 OPERATIONS: tuple[ApiOperation, ...] = (
     # routes are tried in this order, so the busiest come first
@@ -53,6 +58,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "import_differs",
         ),
         body=requests.OrderIn,
+        roles=CHECKOUT,
     ),
     ApiOperation(
         "GET",
@@ -62,6 +68,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Order},
         ("not_found", *OF_THE_PAST),
         query=requests.PastQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -70,6 +77,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Show the audit trail of an order, its refunds and its transfers.",
         {200: responses.OrderHistory},
         ("not_found",),
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "POST",
@@ -80,6 +88,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Order},
         ("not_found", "content_differs", "import_differs", "refused"),
         body=requests.PaidIn,
+        roles=CHECKOUT_OR_DECIDERS,
     ),
     ApiOperation(
         "POST",
@@ -105,6 +114,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "psp_refused",
             "psp_silent",
         ),
+        roles=CHECKOUT,
     ),
     ApiOperation(
         "POST",
@@ -122,6 +132,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "psp_not_configured",
         ),
         body=requests.RefundIn,
+        roles=CHECKOUT_OR_DECIDERS,
     ),
     ApiOperation(
         "GET",
@@ -130,6 +141,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Show a refund, by any of its names.",
         {200: responses.Refund},
         ("not_found",),
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -139,6 +151,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.TransferPage},
         ("bad_cursor",),
         query=list_requests.TransferListQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -148,6 +161,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Transfer},
         ("not_found", *OF_THE_PAST),
         query=requests.PastQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -156,6 +170,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Show the audit trail of a transfer.",
         {200: responses.History},
         ("not_found",),
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "POST",
@@ -280,6 +295,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Balance},
         OF_THE_PAST,
         query=requests.PastQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -288,6 +304,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "List Stripe's payouts to the banks of a seller's accounts, newest first.",
         {200: responses.Payouts},
         query=requests.PayoutsQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -298,6 +315,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Statement},
         ("bad_period", "position_not_reached", "period_too_long", "does_not_tie_out"),
         query=requests.StatementQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
         "GET",
@@ -306,6 +324,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "Follow all facts, in order.",
         {200: responses.Feed},
         query=requests.FeedQuery,
+        roles=CHECKOUT_OR_READERS,
     ),
     *OPERATOR_OPERATIONS,
     ApiOperation(
@@ -329,6 +348,8 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         health.expose_metrics,
         "Show metrics for Prometheus.",
         {200: "text/plain"},
+        ("unauthorized", "forbidden_role"),
+        roles=READERS | {Role.METRICS},
     ),
     ApiOperation(
         "GET",

@@ -1,0 +1,275 @@
+"""The first page, the lists behind its numbers, and the search."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+from infrastructure.postgres.machine_state import Machine, MachineState, StripeState
+from infrastructure.postgres.overview import (
+    AlarmGroup,
+    MoneyBar,
+    MoneySample,
+    MoneyState,
+    OpenAlarm,
+    Overview,
+)
+from infrastructure.postgres.search import Search, SearchHit, split
+from infrastructure.web.console.ledger import path_of
+from infrastructure.web.console.texts import ago, span
+from infrastructure.web.console.visit import Visit
+
+PAGE = 50
+TREND = timedelta(hours=24)
+SAMPLE_SECONDS = 900
+TREND_HEIGHT = 20
+_PAGES = {
+    "transfer": "transfers/{id}",
+    "order": "orders/{id}",
+    "refund": "refunds/{id}",
+    "dispute": "disputes/{id}",
+    "seller": "sellers/{id}",
+    "webhook": "inbox/{id}",
+    "finding": "findings/{id}",
+}
+STATES = {
+    MoneyState.MOVING: ("moving", "moves"),
+    MoneyState.WAITING_FOR_FUNDS: ("waiting for funds", "waits"),
+    MoneyState.HELD: ("held back", "waits"),
+    MoneyState.IN_DISPUTE: ("in dispute", "waits"),
+    MoneyState.STUCK: ("stuck", "bad"),
+    MoneyState.UNKNOWN: ("unknown outcome", "bad"),
+}
+"""For each state of money its words and its tone."""
+
+
+def page_of(kind: str | None, name: str) -> str:
+    """Return the page of an object; the search for an object of another kind."""
+    if kind == "pause":
+        return "pauses"
+    if kind in _PAGES:
+        return path_of(_PAGES[kind], id=name)
+    return path_of("search?q={id}", id=name)
+
+
+_LEVERS = {
+    "retry": ("transfer", "Retry now"),
+    "resolve": ("transfer", "Resolve"),
+    "read-charge": ("order", "Read the charge"),
+    "replay": ("webhook", "Replay"),
+    "discard": ("webhook", "Discard"),
+}
+"""For each lever of an alarm the kind of object that it acts on, and the words of its button."""
+
+
+def levers_of(alarm: OpenAlarm, levers: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the buttons of an alarm: a page of the console, and the words."""
+    page = page_of(alarm.subject_kind, alarm.subject_id)
+    fitting = [
+        (f"{page}/{lever}", _LEVERS[lever][1])
+        for lever in levers
+        if lever in _LEVERS and _LEVERS[lever][0] == alarm.subject_kind
+    ]
+    if "decide" in levers:
+        named = alarm.subject_kind in ("refund", "dispute")
+        fitting.append((f"{page}/decide", "Decide") if named else (page, "Open it to decide"))
+    if "resume" in levers:
+        fitting.append(("pauses", "End the pause"))
+    return fitting
+
+
+class Chip(NamedTuple):
+    """One sign of the machine's state."""
+
+    tone: str
+    words: str
+
+
+class Tile(NamedTuple):
+    """One number of the money bar. `trend`: the points of its line over the last 24 h."""
+
+    bar: MoneyBar
+    words: str
+    tone: str
+    trend: str
+
+
+async def show_overview(visit: Visit) -> Response:
+    """Show the money that is not settled, the cases for a person, and the machine's state."""
+    service = visit.backend.service
+    overview = Overview(service.pool)
+    bars = await overview.money()
+    samples = await overview.trend(visit.now - TREND)
+    groups = await overview.alarm_groups(visit.now, service.settings.funds_deadline)
+    machine = await Machine(service.pool, service.settings).state(await service.ready())
+    return visit.page(
+        "overview.html",
+        currencies=_by_currency(bars, samples, visit.now),
+        groups=groups,
+        number=sum(group.number for group in groups),
+        chips=chips(machine, visit.now),
+        loops=machine.loops,
+        rates=machine.rates,
+        missed=machine.missed,
+        page_of=page_of,
+        name_of=name_of,
+        levers_of=levers_of,
+    )
+
+
+def _by_currency(
+    bars: Sequence[MoneyBar], samples: Sequence[MoneySample], now: datetime
+) -> list[tuple[str, list[Tile]]]:
+    return [
+        (currency, [_tile(bar, samples, now) for bar in same])
+        for currency, same in groupby(bars, key=lambda bar: bar.currency)
+    ]
+
+
+def _tile(bar: MoneyBar, samples: Sequence[MoneySample], now: datetime) -> Tile:
+    words, tone = STATES[bar.state]
+    own = [one for one in samples if (one.currency, one.state) == (bar.currency, bar.state)]
+    return Tile(bar, words, tone if bar.number else "none", trend(own, bar.amount, now))
+
+
+def trend(samples: Iterable[MoneySample], amount: int, now: datetime) -> str:
+    """Return the points of a line over the last 24 h, in a frame of 96 × 20; empty without
+    samples. A quarter of an hour without a sample had no such money."""
+    known = {int((now - one.at).total_seconds() // SAMPLE_SECONDS): one.amount for one in samples}
+    if not known:
+        return ""
+    slots = int(TREND.total_seconds() // SAMPLE_SECONDS)
+    amounts = [known.get(slots - slot, 0) for slot in range(slots)] + [amount]
+    most = max(*amounts, 1)
+    heights = (TREND_HEIGHT - 1 - (TREND_HEIGHT - 2) * one / most for one in amounts)
+    return " ".join(f"{slot},{height:.1f}" for slot, height in enumerate(heights))
+
+
+def chips(machine: MachineState, now: datetime) -> list[Chip]:
+    """Describe the machine's state in a few words each, the troubles first."""
+    told = [_writes(machine), _stripe(machine, now), _inbox(machine), _workers(machine)]
+    told += [_missed(machine), *_checks(machine, now)]
+    return sorted(told, key=lambda chip: ("bad", "waits", "good", "none").index(chip.tone))
+
+
+def _writes(machine: MachineState) -> Chip:
+    if machine.can_write:
+        return Chip("good", "Database takes writes")
+    return Chip("bad", f"Cannot serve: {'; '.join(machine.reasons)}")
+
+
+def _stripe(machine: MachineState, now: datetime) -> Chip:
+    since = f" since {ago(machine.stripe_since, now)}" if machine.stripe_since else ""
+    match machine.stripe:
+        case StripeState.OUTAGE:
+            return Chip("bad", f"Stripe does not answer{since}; nothing is sent")
+        case StripeState.KEY_REFUSED:
+            return Chip("bad", f"Stripe refuses the key{since}: {machine.stripe_detail}")
+    return Chip("good", "Stripe answers")
+
+
+def _inbox(machine: MachineState) -> Chip:
+    lag, dead = machine.inbox_lag_seconds, machine.inbox.get("dead", 0)
+    parked = machine.inbox.get("parked", 0)
+    waiting = f"{parked} parked" if parked else "none parked"
+    words = f"Webhooks {span(lag)} behind, {waiting}"
+    if dead:
+        return Chip("bad", f"{words}, {dead} dead")
+    return Chip("waits" if parked or lag > 60 else "good", words)
+
+
+def _workers(machine: MachineState) -> Chip:
+    alive = [loop for loop in machine.loops if loop.alive]
+    troubled = [loop for loop in alive if loop.trouble]
+    processes = len({loop.process for loop in alive})
+    words = f"{processes} process{'es' if processes != 1 else ''} at work"
+    if troubled:
+        return Chip("bad", f"{words}; {troubled[0].loop}: {troubled[0].trouble}")
+    return Chip("good" if alive else "bad", words)
+
+
+def _missed(machine: MachineState) -> Chip:
+    open_ = sum(one.missed - one.replayed for one in machine.missed)
+    if open_:
+        return Chip("waits", f"{open_} missed webhooks wait")
+    return Chip("good", "No missed webhook waits")
+
+
+def _checks(machine: MachineState, now: datetime) -> list[Chip]:
+    told = []
+    for kind in ("verify", "reconcile", "seal"):
+        run = machine.checks.get(kind)
+        if run is None:
+            told.append(Chip("none", f"{kind}: never run"))
+            continue
+        found = f", {run.findings} findings" if run.findings else ""
+        words = f"{kind}: {ago(run.finished_at, now)}{found}"
+        told.append(Chip("waits" if run.findings else "good", words))
+    return told
+
+
+def name_of(alarm: OpenAlarm | SearchHit) -> str:
+    """Name the object of an alarm or of a hit as people do."""
+    kind = alarm.subject_kind if isinstance(alarm, OpenAlarm) else alarm.kind
+    name = alarm.subject_id if isinstance(alarm, OpenAlarm) else alarm.id
+    if kind == "transfer" and alarm.seller_id:
+        return f"Seller {alarm.seller_id}, order {alarm.order_id}"
+    return f"{(kind or 'case').title()} {name}"
+
+
+async def list_alarms(visit: Visit) -> Response:
+    """List the open alarms of one cause, or of all."""
+    service, kind = visit.backend.service, visit.given("kind") or None
+    overview = Overview(service.pool)
+    alarms = await overview.alarms(kind)
+    return visit.page(
+        "alarms.html",
+        groups=_whole_groups(
+            await overview.alarm_groups(visit.now, service.settings.funds_deadline), alarms
+        ),
+        page_of=page_of,
+        name_of=name_of,
+        levers_of=levers_of,
+    )
+
+
+def _whole_groups(
+    groups: Iterable[AlarmGroup], alarms: Sequence[OpenAlarm]
+) -> list[tuple[AlarmGroup, list[OpenAlarm]]]:
+    found = [(group, [one for one in alarms if one.kind == group.kind][:200]) for group in groups]
+    return [(group, members) for group, members in found if members]
+
+
+async def list_money(visit: Visit) -> Response:
+    """List the amounts behind one number of the money bar."""
+    state, currency = visit.given("state"), visit.given("currency")
+    known = MoneyState(state) if state in set(MoneyState) else None
+    overview = Overview(visit.backend.service.pool)
+    items = await overview.items(known, currency or None, PAGE * 10)
+    words = STATES[known][0] if known else "not settled"
+    return visit.page("money.html", items=items, words=words, currency=currency, most=PAGE * 10)
+
+
+async def search(visit: Visit) -> Response:
+    """Find an object by any of its names, or a table of many."""
+    texts = split(visit.given("q"))
+    found = await Search(visit.backend.service.pool).find(texts) if texts else []
+    # an object may carry the text under two of its names
+    results = [one._replace(hits=_distinct(one.hits)) for one in found]
+    hits = [hit for result in results for hit in result.hits]
+    if len(results) == 1 and len(hits) == 1 and hits[0].kind in _PAGES:
+        return visit.redirect(page_of(hits[0].kind, hits[0].id))
+    return visit.page(
+        "search.html",
+        query=visit.given("q"),
+        results=results,
+        single=len(results) == 1,
+        page_of=page_of,
+        name_of=name_of,
+    )
+
+
+def _distinct(hits: Iterable[SearchHit]) -> list[SearchHit]:
+    return list({(hit.kind, hit.id): hit for hit in hits}.values())
