@@ -10,7 +10,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from infrastructure.access import Role
 from infrastructure.web.links import links_of
-from infrastructure.web.operation import ApiOperation, is_required
+from infrastructure.web.middleware import REQUEST_ID, REQUEST_ID_PATTERN
+from infrastructure.web.operation import REPLAYED, ApiOperation, is_required
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.request_body import LARGEST_BODY
 from infrastructure.web.requests import ID_PATTERN, RetryIn
@@ -26,6 +27,7 @@ OF_GUARDED_CALLS = (
     "newer_release",
     "unknown_query_parameter",
     "repeated_query_parameter",
+    "idempotency_key",
     "database_unavailable",
     "conflict",
 )
@@ -67,6 +69,19 @@ PROBLEM: Json = {
 }
 
 
+HEADERS: Json = {
+    "Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}},
+    REQUEST_ID: {
+        "description": "Id of the call, for its log lines. A caller may send its own.",
+        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+    },
+    REPLAYED: {
+        "description": "The call repeats an earlier one, and has changed nothing.",
+        "schema": {"const": "true"},
+    },
+}
+
+
 def document(operations: Sequence[ApiOperation]) -> Json:
     """Build the document as a JSON value."""
     paths: dict[str, Json] = {}
@@ -77,12 +92,13 @@ def document(operations: Sequence[ApiOperation]) -> Json:
         "info": {
             "title": "Transfer ledger",
             "version": version("transfer-ledger"),
-            "description": "Amounts are integers in minor units. Times are RFC 3339 in UTC.",
+            "description": "Amounts are integers in minor units. Times are RFC 3339 in UTC. A call "
+            "is repeated safely by the id in its body or path; Idempotency-Key is refused.",
         },
         "paths": paths,
         "components": {
             "schemas": {**_schemas(operations), "Problem": PROBLEM},
-            "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
+            "headers": HEADERS,
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -117,8 +133,7 @@ def _operation(op: ApiOperation) -> Json:
         "summary": op.summary,
         "tags": [op.path.split("/")[2] if op.guarded else op.path.split("/")[1]],
         "responses": {
-            str(status): _reply(content, links_of(op.serve.__name__))
-            for status, content in op.replies.items()
+            str(status): _reply(op, status, content) for status, content in op.replies.items()
         }
         | _problems(op),
     }
@@ -141,8 +156,11 @@ def _operation(op: ApiOperation) -> Json:
     return described
 
 
-def _reply(content: type[object] | str, links: Json) -> Json:
-    headers = {"Ledger-Mode": {"$ref": "#/components/headers/Ledger-Mode"}}
+def _reply(op: ApiOperation, status: int, content: type[object] | str) -> Json:
+    links, named = links_of(op.serve.__name__), ["Ledger-Mode", REQUEST_ID]
+    if op.is_repeatable and status == 200:
+        named.append(REPLAYED)
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in named}
     if isinstance(content, str):
         return {"description": "Success.", "headers": headers, "content": {content: {}}}
     schema = {"$ref": REFERENCE.format(model=content.__name__)}

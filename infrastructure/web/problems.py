@@ -39,6 +39,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "incomplete_body": ProblemKind(400, "The body ended too early"),
     "unknown_query_parameter": ProblemKind(400, "Unknown query parameter"),
     "repeated_query_parameter": ProblemKind(400, "Repeated query parameter"),
+    "idempotency_key": ProblemKind(400, "Idempotency-Key is not used"),
     "bad_cursor": ProblemKind(400, "Not a cursor of this ledger"),
     "instant_and_position": ProblemKind(400, "An instant and a position together"),
     "position_not_reached": ProblemKind(400, "A position in the future"),
