@@ -137,7 +137,7 @@ def _operation(op: ApiOperation) -> Json:
         }
         | _problems(op),
     }
-    if parameters := _in_path(op.path) + _in_query(op.query) + _in_headers(op.headers):
+    if parameters := _in_path(op.path) + _in_query(op.query) + _in_headers(op):
         described["parameters"] = parameters
     if op.body is not None:
         schema = {"$ref": REFERENCE.format(model=op.body.__name__)}
@@ -167,7 +167,10 @@ def _reply(op: ApiOperation, status: int, content: type[object] | str) -> Json:
     return {
         "description": "Success.",
         "headers": headers,
-        "content": {"application/json": {"schema": schema}},
+        "content": {
+            "application/json": {"schema": schema},
+            **({op.streams: {"schema": {"type": "string"}}} if op.streams else {}),
+        },
         **({"links": links} if links else {}),
     }
 
@@ -220,15 +223,15 @@ def _without_null(schema: Json) -> Json:
     return schema
 
 
-def _in_headers(patterns: Mapping[str, str]) -> list[Json]:
+def _in_headers(op: ApiOperation) -> list[Json]:
     return [
         {
             "name": name,
             "in": "header",
-            "required": True,
+            "required": name in op.headers,
             "schema": {"type": "string", "pattern": pattern},
         }
-        for name, pattern in patterns.items()
+        for name, pattern in {**op.headers, **op.optional_headers}.items()
     ]
 
 

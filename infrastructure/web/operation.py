@@ -127,6 +127,9 @@ class ApiOperation:
     """Media type of a body that the operation reads itself."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Required headers, each with the pattern of its value."""
+    optional_headers: Mapping[str, str] = field(default_factory=dict)
+    streams: str | None = None
+    """Media type of a stream that the caller may accept instead of JSON."""
     roles: frozenset[Role] | None = None
     """Roles that may call it, if they differ from `READERS` and `DECIDERS`."""
 

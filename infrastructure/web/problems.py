@@ -78,6 +78,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "does_not_tie_out": ProblemKind(500, "The statement does not add up"),
     "not_ready": ProblemKind(503, "Not ready"),
     "too_many_large_bodies": ProblemKind(503, "Too many large bodies at once"),
+    "too_many_followers": ProblemKind(503, "Too many calls wait for facts"),
     "stripe_silent": ProblemKind(503, "Stripe did not answer"),
     "psp_silent": ProblemKind(503, "The payment provider did not answer"),
     "database_unavailable": ProblemKind(503, "The database cannot answer now"),

@@ -302,10 +302,11 @@ class PayoutsQuery(Parameters):
 
 
 class FeedQuery(Parameters):
-    """Position after which the feed begins."""
+    """Position after which the feed begins, and the seconds to wait for a first fact."""
 
     after: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] = 0
     limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_digits)] = 100
+    wait: Annotated[int, Field(ge=0, le=60), BeforeValidator(_digits)] = 0
 
 
 def _distinct(sellers: list[str]) -> None:

@@ -229,9 +229,11 @@ class OrderHistory:
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One fact of the ledger; `stream` is its kind: order, refund or seller_transfer."""
+    """One fact of the ledger; `stream` is its kind: order, refund or seller_transfer. `topic` is
+    its permanent name, under which `GET /v1/facts/schemas` has the schema of its payload."""
 
     position: int
+    topic: str
     stream: str
     stream_id: UUID
     version: int
@@ -246,6 +248,14 @@ class Feed:
 
     data: Sequence[FeedEntry]
     next_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactSchemas:
+    """A JSON schema (2020-12) of the payload of each fact, by topic. Members and facts are only
+    added, never removed, renamed or given another type."""
+
+    schemas: Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)

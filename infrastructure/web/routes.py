@@ -7,6 +7,7 @@ from infrastructure.web import requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
     decisions,
+    facts,
     health,
     operator,
     orders,
@@ -319,10 +320,22 @@ OPERATIONS: tuple[ApiOperation, ...] = (
     ApiOperation(
         "GET",
         "/v1/facts",
-        audit_trail.feed_facts,
-        "Follow all facts, in order.",
+        facts.feed_facts,
+        "Follow all facts, in order: page by page, with a wait for the next one, or as a stream of "
+        "server-sent events whose ids are positions. The header Last-Event-ID replaces after.",
         {200: responses.Feed},
+        ("too_many_followers",),
         query=requests.FeedQuery,
+        streams=facts.EVENT_STREAM,
+        optional_headers={facts.LAST_EVENT_ID: facts.POSITION_PATTERN},
+        roles=CHECKOUT_OR_READERS,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/facts/schemas",
+        facts.show_fact_schemas,
+        "Show the JSON schema of every fact's payload.",
+        {200: responses.FactSchemas},
         roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(
