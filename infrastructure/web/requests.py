@@ -132,7 +132,7 @@ class OrderIn(Body):
                 f"the shares add up to {claimed}, expected at most the order's amount of "
                 f"{self.amount}"
             )
-        _distinct([share.seller_id for share in self.shares])
+        require_distinct([share.seller_id for share in self.shares])
         return self
 
 
@@ -168,7 +168,7 @@ class RefundIn(Body):
 
     @model_validator(mode="after")
     def _names_each_seller_once(self) -> Self:
-        _distinct([part.seller_id for part in self.allocation or ()])
+        require_distinct([part.seller_id for part in self.allocation or ()])
         return self
 
     @model_validator(mode="after")
@@ -218,7 +218,7 @@ class DecideIn(RetryIn):
             raise ValueError("expected either an allocation or dismiss: true")
         if self.dismiss and self.amount is not None:
             raise ValueError("amount belongs to an allocation, and dismiss: true takes nothing")
-        _distinct([part.seller_id for part in self.allocation or ()])
+        require_distinct([part.seller_id for part in self.allocation or ()])
         return self
 
 
@@ -309,7 +309,8 @@ class FeedQuery(Parameters):
     wait: Annotated[int, Field(ge=0, le=60), BeforeValidator(_digits)] = 0
 
 
-def _distinct(sellers: list[str]) -> None:
+def require_distinct(sellers: list[str]) -> None:
+    """Raise ValueError if a seller occurs twice."""
     twice = (
         next((seller for seller in sellers if sellers.count(seller) > 1), None)
         if len(set(sellers)) < len(sellers)

@@ -251,14 +251,6 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class FactSchemas:
-    """A JSON schema (2020-12) of the payload of each fact, by topic. Members and facts are only
-    added, never removed, renamed or given another type."""
-
-    schemas: Mapping[str, Mapping[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
 class CurrencyBalance:
     """`transferred`: sum of all paid transfers. `stuck`: reversals that wait for a person;
     `reversal_pending`: the other open reversals."""

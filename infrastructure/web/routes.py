@@ -15,6 +15,7 @@ from infrastructure.web.endpoints import (
     sellers,
     transfers,
     webhooks,
+    what_if,
 )
 from infrastructure.web.operation import DECIDERS, READERS, ApiOperation
 
@@ -335,7 +336,18 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/facts/schemas",
         facts.show_fact_schemas,
         "Show the JSON schema of every fact's payload.",
-        {200: responses.FactSchemas},
+        {200: facts.FactSchemas},
+        roles=CHECKOUT_OR_READERS,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/what-if",
+        what_if.forecast,
+        "Show the exact effect of a planned refund or dispute on each seller, and the amount that "
+        "the platform bears. Nothing changes.",
+        {200: what_if.WhatIf},
+        ("not_found", "exceeds_order", "refused"),
+        body=what_if.WhatIfIn,
         roles=CHECKOUT_OR_READERS,
     ),
     ApiOperation(

@@ -3,8 +3,9 @@ events; and the schemas of the facts."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import orjson
 import psycopg
@@ -16,7 +17,7 @@ from infrastructure.fact_news import FactNews
 from infrastructure.web.operation import ApiCall, Backend, Reply
 from infrastructure.web.problems import Problem
 from infrastructure.web.requests import FeedQuery, Parameters
-from infrastructure.web.responses import FactSchemas, Feed, FeedEntry
+from infrastructure.web.responses import Feed, FeedEntry
 from projections.audit_trail.entries import PositionedFact
 from projections.audit_trail.payload import payload
 from projections.fact_schemas import fact_schemas
@@ -34,6 +35,16 @@ BETWEEN_PAGES_SECONDS = 0.05
 second."""
 MOST_FOLLOWERS = 200
 """Limit of calls of one process that wait for facts: each append makes each of them read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactSchemas:
+    """A JSON schema (2020-12) of the payload of each fact, by topic. Members and facts are only
+    added, never removed, renamed or given another type."""
+
+    schemas: Mapping[str, Mapping[str, object]]
+
+
 SCHEMAS = FactSchemas(fact_schemas())
 
 FeedCall = ApiCall[None, FeedQuery]
