@@ -51,7 +51,7 @@ class Forecast(NamedTuple):
     currency: str
     amount: int
     paid: bool
-    """Whether the order is paid. Before that, the amounts are deducted from the later transfers."""
+    """True if the order is paid. Before that, the amounts are deducted from the later transfers."""
     reserved: int
     """Part of the order that requested refunds, which are not decided yet, have reserved."""
     refundable: int
