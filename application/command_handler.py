@@ -83,9 +83,7 @@ class CommandHandler:
                     wait = FIRST_WAIT * 2 ** (attempt - FAIR_RACES)
                     await asyncio.sleep(min(wait, LONGEST_WAIT))
                 uow = await load()
-                uow.mark_unverified()
-                uow.mark_moved()
-                result = decide(uow, self._clock.now())
+                result = self.foresee(uow, decide)
                 along = extras if isinstance(extras, CommitExtras) else extras(result)
                 if not uow.changed() and along.inbox is None:
                     return result
@@ -104,6 +102,13 @@ class CommandHandler:
             if held and self._work is not None:
                 await self._work.release(holder, held)
         raise AssertionError("the last attempt returns or raises")
+
+    def foresee(self, uow: UnitOfWork, decide: Decision[T]) -> T:
+        """Decide on loaded streams, and append nothing: the unit of work then has the facts that
+        `handle` would append."""
+        uow.mark_unverified()
+        uow.mark_moved()
+        return decide(uow, self._clock.now())
 
     async def _hold(self, holder: str, uow: UnitOfWork) -> set[UUID]:
         """Lease the transfers that no worker holds, and return their ids.

@@ -74,6 +74,7 @@ async def at_work(service: Service) -> AsyncIterator[None]:
     listener = Listener(service.database_url)
     listener.on("webhook_inbox", inbox.wake)
     listener.on("ledger_work", monitor.wake)
+    listener.on("ledger_events", service.news.wake)
     for worker in service.workers:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
@@ -89,6 +90,7 @@ async def at_work(service: Service) -> AsyncIterator[None]:
         yield
     finally:
         service.draining = True
+        service.news.end()
         for loop in loops:
             loop.stop()
         tasks = [task for _, task in service.running]

@@ -9,6 +9,7 @@ from application.commands import Commands
 from application.loop import Loop
 from application.overdue_work import DueWork, NextDue
 from infrastructure.clock import DatabaseClock
+from infrastructure.fact_news import FactNews
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Pool
@@ -52,6 +53,7 @@ class Service(Storage):
     draining: bool = field(default=False)
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a loop has ended unasked: the process has to drain and to end with an error."""
+    news: FactNews = field(default_factory=FactNews)
     _readiness: Readiness | None = None
 
     @property

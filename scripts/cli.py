@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 GROUPS = {
     "First steps": ("demo", "simulate-week", "simulate-faults", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
-    "Inspection": ("transfers", "history", "statement", "inbox", "alarms"),
+    "Inspection": ("transfers", "history", "statement", "what-if", "inbox", "alarms"),
     "Decisions of an operator": (
         "retry",
         "resolve",
@@ -32,6 +32,7 @@ MODULES = {name: name for names in GROUPS.values() for name in names} | {
     "simulate-faults": "simulate_faults",
     "import": "import_",
     "seller-account": "seller_account",
+    "what-if": "what_if",
 }
 MODULES |= dict.fromkeys(("retry", "resolve", "read-charge", "pause", "resume"), "operator")
 MODULES |= dict.fromkeys(("verify", "rebuild", "seal"), "integrity")

@@ -12,7 +12,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from infrastructure.access import Role
 from infrastructure.web.described import describe_parameter, describe_schemas
 from infrastructure.web.links import links_of
-from infrastructure.web.operation import ApiOperation, is_required
+from infrastructure.web.middleware import REQUEST_ID, REQUEST_ID_PATTERN
+from infrastructure.web.operation import REPLAYED, ApiOperation, is_required
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
 from infrastructure.web.request_body import LARGEST_BODY
 from infrastructure.web.requests import ID_PATTERN, RetryIn
@@ -28,6 +29,7 @@ OF_GUARDED_CALLS = (
     "newer_release",
     "unknown_query_parameter",
     "repeated_query_parameter",
+    "idempotency_key",
     "database_unavailable",
     "conflict",
 )
@@ -69,6 +71,19 @@ PROBLEM: Json = {
 }
 
 
+HEADERS: Json = {
+    "Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}},
+    REQUEST_ID: {
+        "description": "Id of the call, for its log lines. A caller may send its own.",
+        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+    },
+    REPLAYED: {
+        "description": "The call repeats an earlier one, and has changed nothing.",
+        "schema": {"const": "true"},
+    },
+}
+
+
 def document(operations: Sequence[ApiOperation]) -> Json:
     """Build the document as a JSON value."""
     paths: dict[str, Json] = {}
@@ -79,12 +94,13 @@ def document(operations: Sequence[ApiOperation]) -> Json:
         "info": {
             "title": "Transfer ledger",
             "version": version("transfer-ledger"),
-            "description": "Amounts are integers in minor units. Times are RFC 3339 in UTC.",
+            "description": "Amounts are integers in minor units. Times are RFC 3339 in UTC. A call "
+            "is repeated safely by the id in its body or path; Idempotency-Key is refused.",
         },
         "paths": paths,
         "components": {
             "schemas": _described({**_schemas(operations), "Problem": PROBLEM}),
-            "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
+            "headers": HEADERS,
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -119,12 +135,11 @@ def _operation(op: ApiOperation) -> Json:
         "summary": op.summary,
         "tags": [op.path.split("/")[2] if op.guarded else op.path.split("/")[1]],
         "responses": {
-            str(status): _reply(content, links_of(op.serve.__name__))
-            for status, content in op.replies.items()
+            str(status): _reply(op, status, content) for status, content in op.replies.items()
         }
         | _problems(op),
     }
-    if parameters := _in_path(op.path) + _in_query(op.query) + _in_headers(op.headers):
+    if parameters := _in_path(op.path) + _in_query(op.query) + _in_headers(op):
         described["parameters"] = parameters
     if op.body is not None:
         schema = {"$ref": REFERENCE.format(model=op.body.__name__)}
@@ -143,15 +158,21 @@ def _operation(op: ApiOperation) -> Json:
     return described
 
 
-def _reply(content: type[object] | str, links: Json) -> Json:
-    headers = {"Ledger-Mode": {"$ref": "#/components/headers/Ledger-Mode"}}
+def _reply(op: ApiOperation, status: int, content: type[object] | str) -> Json:
+    links, named = links_of(op.serve.__name__), ["Ledger-Mode", REQUEST_ID]
+    if op.is_repeatable and status == 200:
+        named.append(REPLAYED)
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in named}
     if isinstance(content, str):
         return {"description": "Success.", "headers": headers, "content": {content: {}}}
     schema = {"$ref": REFERENCE.format(model=content.__name__)}
     return {
         "description": "Success.",
         "headers": headers,
-        "content": {"application/json": {"schema": schema}},
+        "content": {
+            "application/json": {"schema": schema},
+            **({op.streams: {"schema": {"type": "string"}}} if op.streams else {}),
+        },
         **({"links": links} if links else {}),
     }
 
@@ -209,18 +230,18 @@ def _without_null(schema: Json) -> Json:
     return schema
 
 
-def _in_headers(patterns: Mapping[str, str]) -> list[Json]:
+def _in_headers(op: ApiOperation) -> list[Json]:
     return [
         describe_parameter(
             {
                 "name": name,
                 "in": "header",
-                "required": True,
+                "required": name in op.headers,
                 "schema": {"type": "string", "pattern": pattern},
             },
             "",
         )
-        for name, pattern in patterns.items()
+        for name, pattern in {**op.headers, **op.optional_headers}.items()
     ]
 
 

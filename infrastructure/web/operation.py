@@ -26,6 +26,7 @@ from infrastructure.web.problems import Problem, answer, problem_of
 from infrastructure.web.request_body import whole_body
 from infrastructure.web.requests import EXPECTED, ID_PATTERN, Parameters, RetryIn
 
+KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 MOST_ERRORS = 10
 """Limit of errors named in one answer."""
 
@@ -126,8 +127,16 @@ class ApiOperation:
     """Media type of a body that the operation reads itself."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Required headers, each with the pattern of its value."""
+    optional_headers: Mapping[str, str] = field(default_factory=dict)
+    streams: str | None = None
+    """Media type of a stream that the caller may accept instead of JSON."""
     roles: frozenset[Role] | None = None
     """Roles that may call it, if they differ from `READERS` and `DECIDERS`."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """True if a repetition is recognized: it is answered with 200 instead of 201 or 202."""
+        return self.method == "POST" and len({200, 201, 202} & set(self.replies)) > 1
 
     @property
     def allowed(self) -> frozenset[Role]:
@@ -152,7 +161,12 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
             reply = await op.serve(await _call(op, request))
         except Exception as error:
             return answer(problem_of(error))
-        return reply if isinstance(reply, Response) else _response(reply)
+        if isinstance(reply, Response):
+            return reply
+        response = _response(reply)
+        if op.is_repeatable and reply.status == 200:
+            response.headers[REPLAYED] = "true"
+        return response
 
     return serve
 
@@ -161,6 +175,12 @@ async def _call(op: ApiOperation, request: Request) -> ApiCall[BaseModel | None,
     backend = getattr(request.app.state, "backend", None)
     if not isinstance(backend, Backend):
         raise Problem("not_ready", "The ledger is starting or stopping; try again in a moment.")
+    if op.guarded and KEY in request.headers:
+        raise Problem(
+            "idempotency_key",
+            f"The header {KEY} has no use here: a call is repeated safely by the id in its body or "
+            "path; leave the header out.",
+        )
     query = _query(op, request) if op.guarded else op.query()
     body = await _body(op.body, request) if op.body is not None else None
     if isinstance(body, RetryIn):

@@ -39,3 +39,7 @@ ONE_SCOPE: Final[JsonDict] = {
     "anyOf": [{"properties": {"seller_id": _NONE}}, {"properties": {"work": _NONE}}]
 }
 """A pause has at most one scope."""
+
+DISPUTE_IS_NOT_ALLOCATED: Final[JsonDict] = {
+    "anyOf": [{"properties": {"allocation": _NONE}}, {"properties": {"kind": {"const": "refund"}}}]
+}

@@ -133,7 +133,7 @@ class OrderIn(Body):
                 f"the shares add up to {claimed}, expected at most the order's amount of "
                 f"{self.amount}"
             )
-        _distinct([share.seller_id for share in self.shares])
+        require_distinct([share.seller_id for share in self.shares])
         return self
 
 
@@ -169,7 +169,7 @@ class RefundIn(Body):
 
     @model_validator(mode="after")
     def _names_each_seller_once(self) -> Self:
-        _distinct([part.seller_id for part in self.allocation or ()])
+        require_distinct([part.seller_id for part in self.allocation or ()])
         return self
 
     @model_validator(mode="after")
@@ -219,7 +219,7 @@ class DecideIn(RetryIn):
             raise ValueError("expected either an allocation or dismiss: true")
         if self.dismiss and self.amount is not None:
             raise ValueError("amount belongs to an allocation, and dismiss: true takes nothing")
-        _distinct([part.seller_id for part in self.allocation or ()])
+        require_distinct([part.seller_id for part in self.allocation or ()])
         return self
 
 
@@ -303,13 +303,15 @@ class PayoutsQuery(Parameters):
 
 
 class FeedQuery(Parameters):
-    """Position after which the feed begins."""
+    """Position after which the feed begins, and the seconds to wait for a first fact."""
 
     after: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(digits)] = 0
     limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(digits)] = 100
+    wait: Annotated[int, Field(ge=0, le=60), BeforeValidator(digits)] = 0
 
 
-def _distinct(sellers: list[str]) -> None:
+def require_distinct(sellers: list[str]) -> None:
+    """Raise ValueError if a seller occurs twice."""
     twice = (
         next((seller for seller in sellers if sellers.count(seller) > 1), None)
         if len(set(sellers)) < len(sellers)

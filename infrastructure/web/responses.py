@@ -229,9 +229,11 @@ class OrderHistory:
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One fact of the ledger; `stream` is its kind: order, refund or seller_transfer."""
+    """One fact of the ledger; `stream` is its kind: order, refund or seller_transfer. `topic` is
+    its permanent name, under which `GET /v1/facts/schemas` has the schema of its payload."""
 
     position: int
+    topic: str
     stream: str
     stream_id: UUID
     version: int

@@ -7,6 +7,7 @@ from infrastructure.web import list_requests, requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
     decisions,
+    facts,
     health,
     operator,
     orders,
@@ -14,6 +15,7 @@ from infrastructure.web.endpoints import (
     sellers,
     transfers,
     webhooks,
+    what_if,
 )
 from infrastructure.web.operation import DECIDERS, READERS, ApiOperation
 from infrastructure.web.operator_routes import OPERATOR_OPERATIONS
@@ -320,10 +322,33 @@ OPERATIONS: tuple[ApiOperation, ...] = (
     ApiOperation(
         "GET",
         "/v1/facts",
-        audit_trail.feed_facts,
-        "Follow all facts, in order.",
+        facts.feed_facts,
+        "Follow all facts, in order: page by page, with a wait for the next one, or as a stream of "
+        "server-sent events whose ids are positions. The header Last-Event-ID replaces after.",
         {200: responses.Feed},
+        ("too_many_followers",),
         query=requests.FeedQuery,
+        streams=facts.EVENT_STREAM,
+        optional_headers={facts.LAST_EVENT_ID: facts.POSITION_PATTERN},
+        roles=CHECKOUT_OR_READERS,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/facts/schemas",
+        facts.show_fact_schemas,
+        "Show the JSON schema of every fact's payload.",
+        {200: facts.FactSchemas},
+        roles=CHECKOUT_OR_READERS,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/what-if",
+        what_if.forecast,
+        "Show the exact effect of a planned refund or dispute on each seller, and the amount that "
+        "the platform bears. Nothing changes.",
+        {200: what_if.WhatIf},
+        ("not_found", "exceeds_order", "refused"),
+        body=what_if.WhatIfIn,
         roles=CHECKOUT_OR_READERS,
     ),
     *OPERATOR_OPERATIONS,

@@ -8,7 +8,7 @@ from domain.fact import Fact
 from projections.unknown_fact import UnknownFact
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-_OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp"})
+OF_EVERY_FACT = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp"})
 
 
 def payload(fact: Fact) -> dict[str, Json]:
@@ -16,7 +16,7 @@ def payload(fact: Fact) -> dict[str, Json]:
     if isinstance(fact, UnknownFact):
         return {name: _json(value) for name, value in fact.content.items()}
     return {
-        f.name: _json(getattr(fact, f.name)) for f in fields(fact) if f.name not in _OF_EVERY_FACT
+        f.name: _json(getattr(fact, f.name)) for f in fields(fact) if f.name not in OF_EVERY_FACT
     }
 
 

@@ -60,7 +60,7 @@ async def decide(
     require_one_of("--kind", kind, KINDS)
     if dismiss == (allocation is not None):
         fail("Expected either --allocation or --dismiss.")
-    parts = None if allocation is None else _parts(allocation)
+    parts = None if allocation is None else parse_parts(allocation)
     decision = Decision(parts, actor, reason, amount)
     async with stored(read_settings()) as storage:
         found, news = await _decide(storage, name, kind, decision)
@@ -85,7 +85,8 @@ async def _decide(
         raise UnknownId(kind or "refund or dispute", name) from None
 
 
-def _parts(text: str) -> dict[str, int]:
+def parse_parts(text: str) -> dict[str, int]:
+    """Parse an allocation such as `anna=450,ben=120`, or exit with 2."""
     parts: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         seller, equals, amount = part.strip().rpartition("=")

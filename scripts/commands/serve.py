@@ -79,7 +79,7 @@ def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
 async def _serve(settings: Settings, listening: socket.socket, look_up_first: bool) -> None:
     async with running(settings, look_up_first=look_up_first) as service:
         server = DrainedServer(_uvicorn(service))
-        _on_signal(lambda: setattr(server, "should_exit", True))
+        _on_signal(lambda: _end(service, server))
         ending = asyncio.create_task(_end_after_failure(service, server))
         host, port = listening.getsockname()[:2]
         if service.psp_url is not None and service.psp_builtin:
@@ -142,7 +142,14 @@ def _uvicorn(service: Service, operations: Sequence[ApiOperation] = OPERATIONS) 
 
 async def _end_after_failure(service: Service, server: uvicorn.Server) -> None:
     await service.failed.wait()
+    _end(service, server)
+
+
+def _end(service: Service, server: uvicorn.Server) -> None:
+    """Let the web server end: it first waits for open requests, so those that wait for facts
+    end."""
     server.should_exit = True
+    service.news.end()
 
 
 def _finish(service: Service) -> None:

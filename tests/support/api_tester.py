@@ -119,6 +119,8 @@ def explore(
         @schema.hooks.hook
         def map_case(context: HookContext, case: Case) -> Case:
             label = case.operation.label
+            if "wait" in (case.query or {}) and _is_valid(case):
+                case.query["wait"] = 0  # or each such call would take up to a minute
             if label == "POST /v1/orders" and _is_valid(case):
                 case.body = _adding_up(case.body, next(_numbers))
             if case.path_parameters and _is_valid(case) and label not in asked_for_unknown:

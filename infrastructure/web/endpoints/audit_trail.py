@@ -1,4 +1,4 @@
-"""Audit trail of a transfer and of an order, and the feed of all facts."""
+"""Audit trail of a transfer and of an order."""
 
 from dataclasses import fields
 from typing import Any
@@ -6,18 +6,14 @@ from typing import Any
 from domain.errors import UnknownId
 from infrastructure.postgres.audit_trail import AuditTrail
 from infrastructure.web.operation import ApiCall, Reply
-from infrastructure.web.requests import FeedQuery, Parameters
+from infrastructure.web.requests import Parameters
 from infrastructure.web.responses import (
-    Feed,
-    FeedEntry,
     History,
     HistoryEntry,
     OrderHistory,
     OrderHistoryEntry,
 )
-from projections.audit_trail.entries import Entry, PositionedFact
-from projections.audit_trail.payload import payload
-from projections.unknown_fact import fact_name
+from projections.audit_trail.entries import Entry
 
 OF_A_TRANSFER = [shown.name for shown in fields(HistoryEntry)]
 OF_AN_ORDER = [shown.name for shown in fields(OrderHistoryEntry)]
@@ -51,22 +47,3 @@ def _trail(call: ApiCall[None, Parameters]) -> AuditTrail:
 
 def _members(entry: Entry, names: list[str]) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in names}
-
-
-async def feed_facts(call: ApiCall[None, FeedQuery]) -> Reply:
-    facts = await call.backend.history.feed(call.query.after, call.query.limit)
-    last = facts[-1].position if facts else call.query.after
-    return Reply(200, Feed([_feed_entry(one) for one in facts], last))
-
-
-def _feed_entry(one: PositionedFact) -> FeedEntry:
-    fact = one.fact
-    return FeedEntry(
-        one.position,
-        one.stream,
-        fact.originator_id,
-        fact.originator_version,
-        fact.timestamp,
-        fact_name(fact),
-        payload(fact),
-    )

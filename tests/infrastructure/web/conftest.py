@@ -46,6 +46,7 @@ from tests.support.outcomes import record_reversal_outcome, record_transfer_outc
 
 TOKEN = "a-token-of-the-tests"
 OLD, NEW = "the-old-secret", "the-new-secret"
+REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{8,128}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
 
@@ -129,6 +130,7 @@ async def conforms(response: httpx.Response) -> None:
     """Check the rules that hold for every answer."""
     await response.aread()
     assert response.headers["ledger-mode"] in ("simulator", "test", "live")
+    assert REQUEST_ID_FORM.fullmatch(response.headers["x-request-id"])
     assert response.status_code != 500, response.text
     if response.request.method == "HEAD":
         return

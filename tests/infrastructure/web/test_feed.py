@@ -2,8 +2,10 @@
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
-from tests.infrastructure.web.conftest import Shop
+from domain.provider_call.outcome import Rejected
+from tests.infrastructure.web.conftest import Shop, StripeWorker
 
 
 async def test_feed_by_position_shows_every_fact_once(
@@ -51,3 +53,23 @@ async def test_fact_names_its_stream(client: httpx.AsyncClient, shop: Shop) -> N
 async def test_feed_position_must_be_a_count(offline_client: httpx.AsyncClient, query: str) -> None:
     answer = await offline_client.get(f"/v1/facts?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_every_fact_of_the_feed_fits_the_schema_of_its_topic(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker
+) -> None:
+    transfers = await shop.paid("o1", ada=10, bob=20)
+    await at_stripe.does(transfers["ada"])
+    await shop.refund("r1", "o1")
+    await at_stripe.answers(
+        transfers["ada"], Rejected(404, "resource_missing", "gone", stored=False)
+    )
+    by_mia = {"actor": "mia", "reason": "a test"}
+    await client.post("/v1/pause", json=by_mia)
+    await client.post(f"/v1/transfers/{transfers['ada']}/resolve", json={**by_mia, "evidence": "a"})
+    schemas = (await client.get("/v1/facts/schemas")).json()["schemas"]
+    facts = (await client.get("/v1/facts?limit=1000")).json()["data"]
+    for fact in facts:
+        Draft202012Validator(schemas[fact["topic"]]).validate(fact["payload"])
+        assert schemas[fact["topic"]]["title"] == fact["fact"]
+    assert len({fact["topic"] for fact in facts}) >= 12
