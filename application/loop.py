@@ -24,6 +24,17 @@ class Loop(ABC):
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._began: float | None = None
         self._failing: tuple[float, str] | None = None
+        self._succeeded: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name of the loop in the metrics."""
+        return type(self).__name__
+
+    def idle_seconds(self) -> float | None:
+        """Return the seconds since the last turn that ended well; None before the first."""
+        now = asyncio.get_running_loop().time()
+        return now - self._succeeded if self._succeeded is not None else None
 
     def trouble(self) -> str | None:
         """Return the reason why this loop makes no progress; None if it does."""
@@ -58,6 +69,7 @@ class Loop(ABC):
                 await wait_for(self._stopping, TROUBLE_PAUSE)
             else:
                 self._began = self._failing = None
+                self._succeeded = asyncio.get_running_loop().time()
                 await self.sleep(pause)
 
     @abstractmethod

@@ -75,6 +75,10 @@ class Worker(Loop, Generic[Answer]):
         self._leases = Leases(work, f"{process.kind}-{uuid4().hex[:12]}", limits.lease)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def name(self) -> str:
+        return self._process.kind
+
     async def run(self) -> None:
         """WorkQueue until `stop`, then record the calls in flight."""
         async with self._leases.kept():
