@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from application.ports import LEASE
@@ -47,6 +48,15 @@ class BadSetting(LedgerError):
     def __init__(self, name: str, value: str, expected: str) -> None:
         self.name, self.expected = name, expected
         super().__init__(f"{name} is {shown(value)!r}; expected {expected}.")
+
+
+class EffectiveSetting(NamedTuple):
+    """A variable with the value that is in force. A secret must not be shown."""
+
+    value: object
+    given: bool
+    """False if the environment does not set the variable, and the default is in force."""
+    secret: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +167,13 @@ class Settings:
         )
 
 
-def settings_from(environment: Mapping[str, str]) -> Settings:
+def settings_from(
+    environment: Mapping[str, str], effective: dict[str, EffectiveSetting] | None = None
+) -> Settings:
     """Read and check the environment. Raises BadSetting, which names the variable, its value and
-    the expected values."""
-    read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
+    the expected values. Each variable that is read comes into `effective`."""
+    given = {name: value.strip() for name, value in environment.items() if value.strip()}
+    read = _Reader(given, effective if effective is not None else {})
     default = Settings()
     settings = Settings(
         database_url=read.secret(
@@ -325,8 +338,10 @@ def duration(text: str) -> timedelta:
 
 
 class _Reader:
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(
+        self, environment: Mapping[str, str], effective: dict[str, EffectiveSetting]
+    ) -> None:
+        self._environment, self._effective = environment, effective
 
     def __call__(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
         return self._parsed(name, parse, default, expected, hidden=False)
@@ -335,18 +350,20 @@ class _Reader:
         return self._parsed(name, parse, None, expected, hidden=True)
 
     def secrets(self, name: str) -> tuple[str, ...]:
-        return listed(self._environment.get(name, ""))
+        values = listed(self._environment.get(name, ""))
+        self._effective[name] = EffectiveSetting(values or None, bool(values), True)
+        return values
 
     def _parsed(
         self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool
     ) -> T:
         given = self._environment.get(name)
-        if given is None:
-            return default
         try:
-            return parse(given)
+            value = default if given is None else parse(given)
         except ValueError:
-            raise BadSetting(name, HIDDEN if hidden else given, expected) from None
+            raise BadSetting(name, HIDDEN if hidden else given or "", expected) from None
+        self._effective[name] = EffectiveSetting(value, given is not None, hidden)
+        return value
 
 
 def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
