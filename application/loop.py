@@ -24,17 +24,12 @@ class Loop(ABC):
         self._woken, self._stopping = asyncio.Event(), asyncio.Event()
         self._began: float | None = None
         self._failing: tuple[float, str] | None = None
-        self._succeeded: float | None = None
+        self._progressed: float | None = None
 
     @property
     def name(self) -> str:
-        """Return the name of the loop in the metrics."""
+        """Return the name of this loop in the overview and in the metrics."""
         return type(self).__name__
-
-    def idle_seconds(self) -> float | None:
-        """Return the seconds since the last turn that ended well; None before the first."""
-        now = asyncio.get_running_loop().time()
-        return now - self._succeeded if self._succeeded is not None else None
 
     def trouble(self) -> str | None:
         """Return the reason why this loop makes no progress; None if it does."""
@@ -45,6 +40,12 @@ class Loop(ABC):
             since, why = self._failing
             return f"each turn has failed for {now - since:.0f} s ({why})"
         return None
+
+    def idle_seconds(self) -> float | None:
+        """Return the seconds since the end of the last turn without an error; None before the
+        first."""
+        now = asyncio.get_running_loop().time()
+        return None if self._progressed is None else now - self._progressed
 
     def wake(self) -> None:
         """End the sleep, since there may be work."""
@@ -69,7 +70,7 @@ class Loop(ABC):
                 await wait_for(self._stopping, TROUBLE_PAUSE)
             else:
                 self._began = self._failing = None
-                self._succeeded = asyncio.get_running_loop().time()
+                self._progressed = asyncio.get_running_loop().time()
                 await self.sleep(pause)
 
     @abstractmethod

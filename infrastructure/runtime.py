@@ -46,6 +46,7 @@ from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.listener import Listener
 from infrastructure.postgres.old_transactions import OldTransactionWatch
+from infrastructure.postgres.process_reports import ProcessReports
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.postgres.work_queue import PostgresWorkQueue, WorkTable
@@ -82,6 +83,7 @@ async def at_work(service: Service) -> AsyncIterator[None]:
     loops: list[Loop] = [inbox, monitor, poller, overdue, transactions, *service.workers]
     if service.settings.inbox_retention is not None:
         loops.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
+    loops.append(ProcessReports(service.pool, loops))
     service.running = [(loop, _started(loop, service)) for loop in loops]
     try:
         yield

@@ -24,6 +24,8 @@ RECOVERY = 0.005
 calls are refused."""
 SLOWEST = 1 / 16
 """The smallest share of the configured rate."""
+WINDOW = 10.0
+"""Seconds over which the overview shows the rate of calls."""
 
 
 class PostgresRateLimiter:
@@ -47,6 +49,7 @@ class PostgresRateLimiter:
             "count": count,
             "interval": self._interval,
             "recovery": RECOVERY,
+            "window": WINDOW,
         }
         row = await fetch_one(self._pool, SQL["reserve"], values)
         assert row, "the statement always returns a row"

@@ -41,6 +41,11 @@ OF_THE_APP = (
         for table in ("webhook_inbox", "webhook_polls", "alarms", "pace", "ledger_binding")
         for privilege in ("INSERT", "UPDATE")
     ),
+    *(
+        Right(privilege, table)
+        for table in ("check_runs", "found_differences", "process_loops", "money_samples")
+        for privilege in ("INSERT", "UPDATE", "DELETE")
+    ),
     Right("UPDATE", "breaker"),
     *(
         Right("UPDATE", table, column)

@@ -34,6 +34,12 @@ NOT_DERIVED = {
     "ledger_binding": "decided by the first start, before any fact; a seal contains it",
     "breaker": "whether Stripe answers now: probes find that out again",
     "pace": "the instant of the next call: obsolete after a second",
+    "check_runs": "the newest end of each check, for the overview: no money depends on it",
+    "found_differences": (
+        "the newest reconciliation's findings: each is read again at Stripe before a decision"
+    ),
+    "process_loops": "the progress of running processes: they report again within seconds",
+    "money_samples": "the trend of the overview: the present amounts come from the read models",
     "webhook_polls": (
         "the progress of the polls for lost webhooks: if set back, events are read again, and "
         "stored once"

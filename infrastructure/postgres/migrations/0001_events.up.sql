@@ -13,6 +13,14 @@ create table ledger_events (
 
 create unique index ledger_events_notification_id_idx on ledger_events (notification_id);
 
+-- The provider's id of the request behind a fact, for the search. Text inside of strings has its quotes escaped, so it
+-- cannot pretend to be this member. The function fails for no state, since a fact must never be refused because of a search.
+create function provider_request_id(state bytea) returns text language sql immutable strict parallel safe as $$
+    select substring(encode(state, 'escape') from '"request_id":"([^"\\]+)"')
+$$;
+create index ledger_events_request_idx on ledger_events (provider_request_id(state))
+    where position('"request_id":"'::bytea in state) > 0;
+
 -- History only grows, and only through ledger_append. This is a trigger because privileges do not bind the owner of a
 -- table: the trigger also stops a slip in psql and a careless script. An attacker can still disable the trigger; the hash
 -- chain exists to detect that.

@@ -121,6 +121,8 @@ create index transfer_reversals_transfer_idx on transfer_reversals (transfer_id)
 -- The age of the oldest reversal that is owed: read at every scrape of the metrics.
 create index transfer_reversals_owed_idx on transfer_reversals (created_at) where status in ('queued', 'requested');
 create index transfer_reversals_refund_idx on transfer_reversals (refund_id) where refund_id is not null;
+-- Reversals that wait for a person, for the overview.
+create index transfer_reversals_failed_idx on transfer_reversals (created_at) where status = 'failed';
 
 
 create table orders (
@@ -161,6 +163,11 @@ create index orders_charge_idx on orders (source_transaction) where source_trans
 create index orders_charge_due_idx on orders (next_retry_at) where next_retry_at is not null;
 -- The poller asks the PSP about these orders: unpaid, with a known payment.
 create index orders_unpaid_idx on orders (created_at) where status = 'open' and payment_id is not null;
+-- Lists and searches of people.
+create index orders_newest_idx on orders (created_at desc, order_id desc);
+create index orders_open_idx on orders (created_at desc, order_id desc) where status = 'open';
+create index orders_prefix_idx on orders (order_id text_pattern_ops);
+create index orders_connector_payment_idx on orders (connector_payment) where connector_payment is not null;
 
 
 create table refunds (
@@ -195,6 +202,11 @@ create table refunds (
 create unique index one_refund_per_psp_refund on refunds (psp_refund_id) where psp_refund_id is not null;
 create index refunds_order_idx on refunds (order_id);
 create index refunds_due_idx on refunds (next_retry_at) where next_retry_at is not null;
+-- Lists and searches of people.
+create index refunds_newest_idx on refunds (created_at desc, refund_id desc);
+create index refunds_open_idx on refunds (created_at desc, refund_id desc)
+    where status in ('requested', 'submitted', 'review');
+create index refunds_prefix_idx on refunds (refund_id text_pattern_ops);
 
 
 create table disputes (
@@ -218,6 +230,9 @@ create table disputes (
     constraint a_dispute_is_about_money check (amount > 0)
 );
 create index disputes_order_idx on disputes (order_id);
+create index disputes_newest_idx on disputes (created_at desc, dispute_id desc);
+create index disputes_open_idx on disputes (created_at desc, dispute_id desc)
+    where status in ('opened', 'challenged', 'withdrawn');
 
 
 create table payouts (
@@ -239,6 +254,7 @@ create table payouts (
         status in ('pending', 'in_transit', 'paid', 'canceled', 'failed'))
 );
 create index payouts_seller_idx on payouts using gin (seller_ids);
+create index payouts_id_idx on payouts (payout_id);
 
 
 -- The pauses that people have set, one row per scope.

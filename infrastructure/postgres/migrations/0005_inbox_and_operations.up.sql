@@ -114,6 +114,9 @@ create table pace (
     -- processes with different configurations slow down and recover together.
     share     double precision not null default 1 constraint a_pace_never_stands_still check (0 < share and share <= 1),
     slowed_at timestamptz,
+    -- The calls that were reserved lately: a sum that decays, so that it shows the present rate.
+    calls     double precision not null default 0,
+    calls_at  timestamptz,
     constraint a_slower_pace_says_since_when check (share = 1 or slowed_at is not null)
 )
 with (fillfactor = 50);
@@ -148,3 +151,113 @@ create table ledger_binding (
     ledger_id uuid not null default gen_random_uuid(),
     constraint there_is_only_one_binding check (single)
 );
+
+
+-- The newest end of each kind of check, for the overview: a check that has not run for long is a finding itself.
+create table check_runs (
+    kind        text        primary key,
+    finished_at timestamptz not null,
+    findings    bigint      not null constraint findings_are_counted_from_zero check (findings >= 0),
+    position    bigint,                 -- of the newest fact that the check covered
+    detail      text        not null,   -- one sentence
+    constraint a_check_has_a_known_kind check (kind in ('verify', 'reconcile', 'seal'))
+);
+
+-- The differences of the newest reconciliation of their period, so that a person can decide about them later. A decision
+-- is a fact, and has its row in findings. Each difference is read again at Stripe before it is adopted.
+create table found_differences (
+    finding_id         text        primary key,
+    kind               text        not null,
+    stripe_id          text        not null,
+    stripe_transfer_id text        not null,
+    transfer_id        uuid,
+    reversal_id        text,
+    at_risk            bigint      not null,
+    currency           text        not null,
+    detail             text        not null,
+    obstacle           text,                   -- why it cannot be adopted
+    awaits_others      boolean     not null,
+    since              timestamptz not null,   -- the creation of the transfer
+    found_at           timestamptz not null
+);
+create index found_differences_newest_idx on found_differences (found_at desc, finding_id desc);
+
+-- The loops of each running process and their last progress. Each process writes its rows every few seconds.
+create table process_loops (
+    process       uuid        not null,
+    loop          text        not null,
+    host          text        not null,
+    pid           integer     not null,
+    started_at    timestamptz not null,
+    reported_at   timestamptz not null,
+    progressed_at timestamptz,            -- the end of the last turn without an error
+    trouble       text,                   -- why the loop makes no progress
+    primary key (process, loop)
+);
+
+-- The open money at the quarter hours of the last two days: the trend of the overview.
+create table money_samples (
+    at       timestamptz not null,
+    currency text        not null,
+    state    text        not null,
+    amount   numeric     not null,
+    number   bigint      not null,
+    primary key (at, currency, state)
+);
+
+
+-- The amounts that are not settled, one row each. `state` is moving, waiting_for_funds, held, in_dispute, stuck or unknown;
+-- `direction` is to_sellers, from_sellers or in_dispute. Each branch begins at open rows, by a partial index, so that no
+-- cost grows with the settled rows.
+create view open_money as
+select t.currency, 'to_sellers' as direction, t.amount, t.created_at as since, t.transfer_id::text as subject, t.transfer_id,
+       t.order_id, t.seller_id, t.status, t.waiting_for, t.next_retry_at, t.last_error,
+       case when t.doubtful then 'unknown'
+            when t.waiting_for = 'funds' then 'waiting_for_funds'
+            when t.waiting_for in ('account', 'payment', 'operator') or t.paused then 'held'
+            else 'moving' end as state
+  from (select o.*, o.last_error is not null and exists (
+                   -- The outcome of a call is unknown: the last fact says so, or the one before the call that is under way.
+                   select from (select topic, state from ledger_events e
+                                 where e.originator_id = o.transfer_id order by e.originator_version desc limit 2) e
+                    where e.topic = 'ledger.seller_transfer.attempt_deferred'
+                      and convert_from(e.state, 'UTF8')::json ->> 'open' = 'true') as doubtful,
+               array['everything', 'work:transferring', 'seller:' || o.seller_id, 'transferring:' || o.seller_id]
+                   && array(select scope from pauses where paused) as paused
+          from seller_transfers o
+         where o.status in ('pending', 'failed') and o.created_at > '-infinity') t
+union all
+select r.currency, 'from_sellers', r.amount, r.created_at, r.reversal_id::text, r.transfer_id,
+       r.order_id, r.seller_id, r.status, coalesce(t.waiting_for, r.waiting_for), t.next_retry_at, t.last_error,
+       case when r.status = 'requested' and t.last_error is not null and exists (
+                     select from (select topic, state from ledger_events e
+                                   where e.originator_id = t.transfer_id order by e.originator_version desc limit 2) e
+                      where e.topic = 'ledger.seller_transfer.attempt_deferred'
+                        and convert_from(e.state, 'UTF8')::json ->> 'open' = 'true') then 'unknown'
+            when r.waiting_for = 'operator' then 'stuck'
+            when t.waiting_for = 'funds' then 'waiting_for_funds'
+            when t.waiting_for in ('account', 'payment', 'operator')
+                 or array['everything', 'work:reversing', 'seller:' || r.seller_id, 'reversing:' || r.seller_id]
+                    && array(select scope from pauses where paused) then 'held'
+            else 'moving' end
+  from transfer_reversals r join seller_transfers t on t.transfer_id = r.transfer_id
+ where r.status in ('queued', 'requested')
+union all
+select r.currency, 'from_sellers', r.amount, r.created_at, r.reversal_id::text, r.transfer_id,
+       r.order_id, r.seller_id, r.status, 'operator', null, t.last_error, 'stuck'
+  from transfer_reversals r join seller_transfers t on t.transfer_id = r.transfer_id
+ where r.status = 'failed'
+union all
+-- A transfer that is given up for good has the same status as one that waits for a person: the open alarm tells them apart.
+select t.currency, 'to_sellers', t.amount, t.created_at, t.transfer_id::text, t.transfer_id,
+       t.order_id, t.seller_id, t.status, 'operator', null, t.last_error, 'stuck'
+  from (select distinct subject::uuid as transfer_id from alarms
+         where cleared_at is null and kind in ('permanently_failed', 'evidence_held')) a
+  join seller_transfers t on t.transfer_id = a.transfer_id
+ where t.status = 'permanently_failed' and coalesce(t.stripe_transfer_id, '') = ''
+   and not exists (select from transfer_reversals r where r.transfer_id = t.transfer_id and r.status = 'failed')
+union all
+select d.currency, 'in_dispute', d.amount, d.created_at, d.dispute_id, null,
+       d.order_id, null, d.status, null, null, d.reason, 'in_dispute'
+  from disputes d
+ where d.status in ('opened', 'challenged', 'withdrawn');

@@ -1,0 +1,96 @@
+-- transfers: transfers, newest first
+select transfer_id, order_id, seller_id, destination, cause, amount, currency, status, amount_reversed, stripe_transfer_id,
+       stripe_reversal_id, retry_count, next_retry_at, waiting_for, last_error, refund_id, transfer_group, source_transaction,
+       version, created_at, updated_at
+  from seller_transfers
+ where created_at > '-infinity' and true /* filters */
+ order by created_at desc, transfer_id desc
+ limit %(limit)s;
+
+-- orders: orders, newest first
+select order_id, stream_id, currency, amount, refunded, collected, status, payment_id, source_transaction, shares,
+       connector_payment, last_error, retry_count, next_retry_at, version, created_at, updated_at
+  from orders
+ where true /* filters */
+ order by created_at desc, order_id desc
+ limit %(limit)s;
+
+-- refunds: refunds, newest first
+select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, reason, allocation, last_error, retry_count,
+       next_retry_at, version, created_at, updated_at
+  from refunds
+ where true /* filters */
+ order by created_at desc, refund_id desc
+ limit %(limit)s;
+
+-- disputes: disputes, newest first
+select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, version,
+       created_at, updated_at
+  from disputes
+ where true /* filters */
+ order by created_at desc, dispute_id desc
+ limit %(limit)s;
+
+-- inbox: webhooks without their bodies, newest first
+select inbox_id, provider, event_id, event_type, received_at, status, reason, subject, attempts, due_at, handled_at,
+       position, source
+  from webhook_inbox
+ where true /* filters */
+ order by inbox_id desc
+ limit %(limit)s;
+
+-- findings: differences of the newest reconciliation, and decisions, newest first
+select * from (
+    select coalesce(d.finding_id, f.finding_id) as finding_id, coalesce(d.kind, f.kind) as kind,
+           coalesce(f.status, 'undecided') as status, coalesce(d.stripe_id, f.stripe_id) as stripe_id,
+           coalesce(d.stripe_transfer_id, f.stripe_transfer_id) as stripe_transfer_id,
+           coalesce(d.transfer_id, f.transfer_id) as transfer_id, coalesce(d.reversal_id, f.reversal_id) as reversal_id,
+           coalesce(d.at_risk, f.at_risk) as at_risk, coalesce(d.currency, f.currency) as currency,
+           coalesce(d.detail, f.detail) as detail, d.obstacle, coalesce(d.awaits_others, false) as awaits_others,
+           f.actor, f.reason, d.since, d.found_at, f.updated_at as decided_at,
+           greatest(d.found_at, f.updated_at) as at
+      from found_differences d full join findings f using (finding_id)) found
+ where true /* filters */
+ order by at desc, finding_id desc
+ limit %(limit)s;
+
+-- floor: the last row that this page may read when a filter has no index; no row if the table ends before
+select created_at, transfer_id from seller_transfers
+ where created_at > '-infinity'
+   and (%(created_at)s::timestamptz is null or (created_at, transfer_id) < (%(created_at)s, %(transfer_id)s::uuid))
+ order by created_at desc, transfer_id desc
+ offset %(window)s limit 1;
+
+-- debtors: sellers with open money of theirs, the largest or the oldest debt first, after a cursor
+with money as materialized (
+    select seller_id, currency,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and state <> 'stuck'), 0)::bigint as owed,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and state = 'stuck'), 0)::bigint as stuck,
+           coalesce(sum(amount) filter (where direction = 'to_sellers'), 0)::bigint as to_send,
+           min(since) filter (where direction = 'from_sellers') as oldest_debt_at,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and since > now() - interval '1 day'), 0)::bigint as up_to_1_day,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and since <= now() - interval '1 day'
+                                                                         and since > now() - interval '7 days'), 0)::bigint as up_to_7_days,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and since <= now() - interval '7 days'
+                                                                         and since > now() - interval '30 days'), 0)::bigint as up_to_30_days,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and since <= now() - interval '30 days'), 0)::bigint as older
+      from open_money
+     where seller_id is not null and (%(currency)s::text is null or currency = %(currency)s)
+       and (%(sellers)s::text[] is null or seller_id = any(%(sellers)s::text[]))
+     group by seller_id, currency
+), ranked as (
+    select * from (select seller_id, max(owed + stuck) as debt, min(oldest_debt_at) as oldest from money group by seller_id) r
+     where true /* filters */
+     order by seller_id /* order */ limit %(limit)s
+)
+select m.*, r.debt from ranked r join money m using (seller_id) order by seller_id /* order */, currency;
+
+-- sellers: ids of sellers in the order of their names, after a cursor; a loose index scan, since a seller has many transfers
+with recursive seller (seller_id, rank) as (
+    (select seller_id, 1 from seller_transfers where seller_id > %(after)s order by seller_id limit 1)
+    union all
+    select (select t.seller_id from seller_transfers t where t.seller_id > s.seller_id order by t.seller_id limit 1), s.rank + 1
+      from seller s
+     where s.seller_id is not null and s.rank < %(limit)s
+)
+select seller_id from seller where seller_id is not null order by rank;
