@@ -15,38 +15,10 @@ CALL_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 80.0)
 APPEND_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0)
 """Buckets. A caller of a writer waits for 15 s at most."""
 GROUP_SIZES = (1, 2, 4, 8, 16, 32)
-RATE_SECONDS = 10
-"""Window of the present rate of calls."""
-
-
-class RecentRate:
-    """Rate of the last whole `RATE_SECONDS` seconds, in constant space."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * (RATE_SECONDS + 1)
-        self._seconds = [-1] * (RATE_SECONDS + 1)
-
-    def add(self, now: float) -> None:
-        """Count one call at an instant of the monotonic clock."""
-        second = int(now)
-        place = second % len(self._counts)
-        if self._seconds[place] != second:
-            self._seconds[place], self._counts[place] = second, 0
-        self._counts[place] += 1
-
-    def per_second(self, now: float) -> float:
-        """Return the calls per second; the present second is not over, and does not count."""
-        second = int(now)
-        counted = (
-            count
-            for at, count in zip(self._seconds, self._counts, strict=True)
-            if second - RATE_SECONDS <= at < second
-        )
-        return sum(counted) / RATE_SECONDS
 
 
 class CallMeasurements:
-    """Calls to one provider by operation and outcome, their durations, and their present rate.
+    """Calls to one provider by operation and outcome, and their durations.
 
     Both labels have few values: an operation is a name of ours, an outcome is one of `OUTCOMES`.
     """
@@ -72,27 +44,15 @@ class CallMeasurements:
             buckets=CALL_SECONDS,
             registry=None,
         )
-        self._rates: dict[str, RecentRate] = {}
 
     @property
     def collectors(self) -> Sequence[Collector]:
         return self._total, self._seconds
 
-    def began(self, operation: str) -> float:
-        """Count a request towards the rate, and return its beginning for `ended`."""
-        now = monotonic()
-        self._rates.setdefault(operation, RecentRate()).add(now)
-        return now
-
     def ended(self, operation: str, began: float, outcome: str) -> None:
         """Record the end of a request."""
         self._seconds.labels(operation).observe(monotonic() - began)
         self._total.labels(operation, outcome).inc()
-
-    def rates(self) -> dict[str, float]:
-        """Return the requests per second of this process in the last ten seconds, by operation."""
-        now = monotonic()
-        return {operation: rate.per_second(now) for operation, rate in self._rates.items()}
 
 
 def outcome_of_status(status: int) -> str:

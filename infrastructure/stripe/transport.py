@@ -8,6 +8,7 @@ inside the call, which ends the call where warnings are errors; here the notice 
 
 import ssl
 from collections.abc import Mapping
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -75,7 +76,7 @@ class Transport(AIOHTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """Send one request. Raises `stripe.APIConnectionError` with the real error as its cause."""
         operation = operation_of(method, url)
-        began, outcome = self._measured.began(operation), "cancelled"
+        began, outcome = monotonic(), "cancelled"
         try:
             # Stripe's API does not redirect, and following a redirect would post the body once
             # more.

@@ -1,7 +1,8 @@
 """Prometheus metrics: counters of this process, and values read from the database at each
 scrape."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from domain.lifecycle import TransferStatus
+from infrastructure.postgres.overview import MoneyBar, MoneyState
 from infrastructure.scrape import MetricsSnapshot, Scrape
 from infrastructure.service import Service
 from infrastructure.web.process_metrics import labelled, register_process
@@ -96,6 +98,7 @@ class DatabaseCollector(Collector):
                 "ledger_facts", "Facts ever appended: the newest position.", value=seen.facts
             )
             known = dict.fromkeys(map(str, TransferStatus), 0)
+            yield from _money(seen.money, seen.now) if seen.money is not None else ()
             yield labelled(
                 "ledger_transfers", "Transfers by status.", "status", {**known, **seen.transfers}
             )
@@ -109,31 +112,8 @@ class DatabaseCollector(Collector):
                 "kind",
                 seen.oldest_due_seconds,
             )
-            yield labelled(
-                "ledger_inbox_events",
-                "Webhooks that are not handled, by status.",
-                "status",
-                seen.inbox,
-            )
-            yield labelled(
-                "ledger_inbox_oldest_seconds",
-                "Seconds since the receipt of the oldest webhook that is not handled, by status: "
-                "stored (not handled yet), parked (its order is unknown), dead (handling failed).",
-                "status",
-                seen.oldest_webhook_seconds,
-            )
-            yield from self._pace(seen)
-            missed, replayed = (
-                {provider: counted[n] for provider, counted in seen.missed.items()} for n in (0, 1)
-            )
-            yield _counted(
-                "ledger_webhooks_missed",
-                "Events that no webhook delivered, found by the poller.",
-                missed,
-            )
-            yield _counted(
-                "ledger_webhooks_replayed", "Missed events that have been handled since.", replayed
-            )
+            yield from _webhooks(seen)
+            yield from _rates(seen)
             yield labelled("ledger_alarms_open", "Open alarms by kind.", "kind", seen.alarms)
             outage = "1 while the circuit breaker is open: Stripe does not answer, nothing is sent."
             yield GaugeMetricFamily("ledger_stripe_outage", outage, value=int(seen.breaker.outage))
@@ -141,21 +121,81 @@ class DatabaseCollector(Collector):
                 "ledger_pauses", "Scopes that are paused.", value=len(seen.breaker.paused)
             )
 
-    def _pace(self, seen: MetricsSnapshot) -> Iterator[GaugeMetricFamily]:
-        yield labelled(
-            "ledger_stripe_rate_share",
-            "Part of STRIPE_MAX_RPS that is used at present, from 0 to 1, by operation: Stripe's "
-            "refusals (429) lower it, and it recovers.",
-            "operation",
-            {endpoint: share for endpoint, (share, _) in seen.pace.items()},
-        )
-        yield labelled(
-            "ledger_stripe_rate_backlog_seconds",
-            "Seconds until the next free instant for a request, by operation: the queue of the "
-            "rate limiter of all processes.",
-            "operation",
-            {endpoint: wait for endpoint, (_, wait) in seen.pace.items()},
-        )
+
+def _money(money: Sequence[MoneyBar], now: datetime) -> Iterator[GaugeMetricFamily]:
+    """Yield the open money, and the ages of its oldest parts over all currencies."""
+    states = ", ".join(MoneyState)
+    amounts = GaugeMetricFamily(
+        "ledger_money_minor_units",
+        "Money that is not settled, in minor units of its currency, by currency and state. "
+        f"States: {states}.",
+        labels=["currency", "state"],
+    )
+    oldest: dict[str, float] = dict.fromkeys(map(str, MoneyState), 0.0)
+    for bar in money:
+        amounts.add_metric([bar.currency, bar.state], bar.amount)
+        if bar.oldest_at is not None:
+            age = (now - bar.oldest_at).total_seconds()
+            oldest[bar.state] = max(oldest[bar.state], age)
+    yield amounts
+    yield labelled(
+        "ledger_oldest_seconds",
+        "Seconds since the beginning of the oldest money that is not settled, by state; 0 if "
+        "there is none.",
+        "state",
+        oldest,
+    )
+
+
+def _webhooks(seen: MetricsSnapshot) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    yield labelled(
+        "ledger_inbox_events",
+        "Webhooks that are not handled, by status.",
+        "status",
+        seen.inbox,
+    )
+    yield labelled(
+        "ledger_inbox_oldest_seconds",
+        "Seconds since the receipt of the oldest webhook that is not handled, by status: "
+        "stored (not handled yet), parked (its order is unknown), dead (handling failed).",
+        "status",
+        seen.oldest_webhook_seconds,
+    )
+    missed, replayed = (
+        {provider: counted[n] for provider, counted in seen.missed.items()} for n in (0, 1)
+    )
+    yield _counted(
+        "ledger_webhooks_missed",
+        "Events that no webhook delivered, found by the poller.",
+        missed,
+    )
+    yield _counted(
+        "ledger_webhooks_replayed", "Missed events that have been handled since.", replayed
+    )
+
+
+def _rates(seen: MetricsSnapshot) -> Iterator[GaugeMetricFamily]:
+    yield labelled(
+        "ledger_rate_limit",
+        "Requests per second that all processes together may send, by operation: STRIPE_MAX_RPS "
+        "(for the PSP a constant), lowered for a while after a refusal (429).",
+        "operation",
+        {rate.endpoint: rate.limit for rate in seen.rates},
+    )
+    yield labelled(
+        "ledger_rate_used_ratio",
+        "Requests of all processes in the last seconds as a part of the limit, by operation; 1 is "
+        "all of it.",
+        "operation",
+        {rate.endpoint: rate.used / rate.limit for rate in seen.rates},
+    )
+    yield labelled(
+        "ledger_rate_backlog_seconds",
+        "Seconds until the next free instant for a request, by operation: the queue at the rate "
+        "limiter of all processes.",
+        "operation",
+        {rate.endpoint: rate.reserved_seconds for rate in seen.rates},
+    )
 
 
 def _counted(name: str, documentation: str, by_provider: Mapping[str, int]) -> CounterMetricFamily:

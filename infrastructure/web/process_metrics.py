@@ -39,7 +39,6 @@ class ServiceCollector(Collector):
         yield build
         yield from self._loops()
         yield from self._pool()
-        yield from self._rate()
 
     def _loops(self) -> Iterator[GaugeMetricFamily]:
         loops = [(loop, task) for loop, task in self._service.running]
@@ -73,23 +72,6 @@ class ServiceCollector(Collector):
             "ledger_pool_waiting",
             "Requests of this process that wait for a connection of the pool.",
             value=stats.get("requests_waiting", 0),
-        )
-
-    def _rate(self) -> Iterator[GaugeMetricFamily]:
-        limit = self._service.settings.stripe_max_rps
-        yield GaugeMetricFamily(
-            "ledger_stripe_rate_limit",
-            "Requests per second and operation that all processes together may send to Stripe: "
-            "STRIPE_MAX_RPS.",
-            value=limit,
-        )
-        rates = self._service.gateway.measured.rates()
-        yield labelled(
-            "ledger_stripe_rate_used_ratio",
-            "Requests of this process to Stripe in the last ten seconds, as a part of the limit "
-            "(1 is all of it), by operation. Add the processes up.",
-            "operation",
-            {operation: rate / limit for operation, rate in rates.items()},
         )
 
 

@@ -50,8 +50,8 @@ async def test_metrics_of_a_working_ledger_tell_calls_loops_and_appends(
     assert values(seen["ledger_append_seconds"], "writer")["facts",] > 3
     pool = values(seen["ledger_pool_connections"], "state")
     assert pool["used",] + pool["idle",] >= 1
-    assert values(seen["ledger_stripe_rate_limit"]) == {(): 1_000}
-    assert values(seen["ledger_stripe_rate_share"], "operation")["transfers.create",] == 1
+    assert values(seen["ledger_rate_limit"], "operation")[CREATE,] == 1_000
+    assert 0 < values(seen["ledger_rate_used_ratio"], "operation")[CREATE,] < 1
     assert seen["ledger_build_info"].samples[0].labels["version"] == release()
     assert "process_resident_memory_bytes" in seen
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from domain.errors import ConstraintBroken
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
-from infrastructure.measurements import RATE_SECONDS, CallMeasurements, RecentRate
+from infrastructure.measurements import CallMeasurements
 from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.event_store import EventStore
 from infrastructure.stripe.gateway import StripeGateway
@@ -83,16 +83,6 @@ async def test_late_answer_of_the_psp_counts_as_timeout(provider: FaultServer) -
         provider.hangs()
         await ours.refund("r1")
         assert counted(ours.measured, "psp") == {("refunds.retrieve", "timeout"): 1}
-
-
-def test_rate_counts_the_last_whole_seconds() -> None:
-    rate = RecentRate()
-    for tenth in range(10 * 3 * RATE_SECONDS):
-        rate.add(1_000 + tenth / 10)
-    now = 1_000 + 3 * RATE_SECONDS
-    assert rate.per_second(now) == 10
-    assert rate.per_second(now + RATE_SECONDS / 2) == 5
-    assert rate.per_second(now + RATE_SECONDS) == 0
 
 
 async def test_append_is_measured_by_time_group_and_failure(database_url: str) -> None:

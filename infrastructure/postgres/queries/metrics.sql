@@ -16,10 +16,3 @@ select given.status,
                   where i.status = given.status and i.status in ('stored', 'parked', 'dead') and i.inbox_id > 0
                   order by i.inbox_id limit 1), 0)::float8
   from unnest(array['stored', 'parked', 'dead']) as given (status);
-
--- pace: of each rate-limited endpoint, the share of the configured rate at present, and the seconds until its next free instant
-select endpoint,
-       (case when slowed_at is null then 1
-             else least(1, share + %(recovery)s * extract(epoch from now() - slowed_at)) end)::float8,
-       greatest(0, extract(epoch from next_at - now()))::float8
-  from pace;
