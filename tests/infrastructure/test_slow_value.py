@@ -1,6 +1,7 @@
 """Values of the metrics whose queries read many rows."""
 
 import asyncio
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -49,7 +50,7 @@ async def test_slow_query_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_query_that_fails_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrape, "LOAD_FACTOR", 0)
-    answers = iter([psycopg.OperationalError("gone"), 7])
+    answers: Iterator[int | Exception] = iter([psycopg.OperationalError("gone"), 7])
 
     async def read() -> int:
         answer = next(answers)
