@@ -12,7 +12,17 @@ from typer.core import TyperCommand, TyperGroup
 GROUPS = {
     "First steps": ("demo", "simulate-week", "simulate-faults", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
-    "Inspection": ("transfers", "history", "statement", "inbox", "alarms", "settings"),
+    "Inspection": (
+        "status",
+        "find",
+        "why",
+        "transfers",
+        "history",
+        "statement",
+        "inbox",
+        "alarms",
+        "settings",
+    ),
     "Decisions of an operator": (
         "retry",
         "resolve",

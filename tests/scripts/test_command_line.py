@@ -29,7 +29,7 @@ COMMANDS = [
     "statement", "retry",
     "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "torture", "backfill", "rebuild", "verify", "seal", "reconcile",
-    "import", "settings",
+    "import", "settings", "status", "find", "why",
 ]  # fmt: skip
 NOWHERE = "http://127.0.0.1:9"
 
