@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from scripts.cli import app
-from scripts.exit_codes import one_line_errors
+from scripts.one_line_errors import one_line_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
