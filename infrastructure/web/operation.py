@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
+from structlog.contextvars import bound_contextvars
 
 from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
@@ -25,6 +26,8 @@ from infrastructure.web.problems import Problem, answer, problem_of
 from infrastructure.web.request_body import whole_body
 from infrastructure.web.requests import EXPECTED, ID_PATTERN, Parameters
 
+BOUND = ("order_id", "refund_id", "payment_id")
+"""Members of a body that are ids for the log lines."""
 MOST_ERRORS = 10
 """Limit of errors named in one answer."""
 
@@ -133,12 +136,21 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         request.scope[OPERATION] = op.path
         try:
-            reply = await op.serve(await _call(op, request))
+            call = await _call(op, request)
+            with bound_contextvars(**_ids_of(call)):
+                reply = await op.serve(call)
         except Exception as error:
             return answer(problem_of(error))
         return reply if isinstance(reply, Response) else _response(reply)
 
     return serve
+
+
+def _ids_of(call: ApiCall[BaseModel | None, Parameters]) -> dict[str, str]:
+    """Return the ids in the path and the body, for the log lines of the request."""
+    in_body = {name: getattr(call.body, name, None) for name in BOUND}
+    known = {name: str(value) for name, value in in_body.items() if value is not None}
+    return known | {name: str(value) for name, value in call.request.path_params.items()}
 
 
 async def _call(op: ApiOperation, request: Request) -> ApiCall[BaseModel | None, Parameters]:
