@@ -1,4 +1,4 @@
-"""Ids that every log line of one piece of work has: of the ledger, the checkout and the provider."""
+"""Ids that the log lines of one piece of work have: of the ledger, checkout and provider."""
 
 from uuid import UUID
 
@@ -15,9 +15,7 @@ def bind_subject(kind: str, uow: UnitOfWork, subject_id: UUID) -> None:
 
 def bind_webhook(provider: str, event_id: str, event_type: str, inbox_id: int) -> None:
     """Add the names of a webhook to the log lines of this task."""
-    bind_contextvars(
-        provider=provider, event_id=event_id, event_type=event_type, inbox_id=inbox_id
-    )
+    bind_contextvars(provider=provider, event_id=event_id, event_type=event_type, inbox_id=inbox_id)
 
 
 def bind_call(key: str | None = None, request_id: object = None) -> None:

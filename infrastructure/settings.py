@@ -14,6 +14,7 @@ from domain.dispute import DisputePolicy
 from domain.errors import LedgerError
 from domain.provider_call.retry_policy import Policy
 from domain.refund.psp_outcome import FOR_EVER
+from infrastructure.log_config import LEVELS
 from infrastructure.secret_values import (
     HIDDEN,
     T,
@@ -102,6 +103,7 @@ class Settings:
     overdue_after: timedelta = timedelta(minutes=10)
     start_timeout: timedelta = timedelta(seconds=60)
     worker_metrics_port: int | None = None
+    log_level: str = "info"
 
     @property
     def api_tokens(self) -> tuple[str, ...]:
@@ -258,6 +260,9 @@ def settings_from(
         worker_metrics_port=read(
             "WORKER_METRICS_PORT", _between(1, 65535), None, "a port from 1 to 65535"
         ),
+        log_level=read(
+            "LEDGER_LOG_LEVEL", _level, default.log_level, f"one of {', '.join(LEVELS)}"
+        ),
     )
     _check_psp(settings)
     _check_token(settings)
@@ -408,6 +413,10 @@ def _lease(text: str) -> timedelta:
 
 def _rate(text: str) -> float:
     return valid(float(text), 0 < float(text) <= 100_000)
+
+
+def _level(text: str) -> str:
+    return valid(text.lower(), text.lower() in LEVELS)
 
 
 def _flag(text: str) -> bool:

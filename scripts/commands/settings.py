@@ -36,7 +36,7 @@ def shown(setting: EffectiveSetting) -> str | None:
         case None:
             return None
         case _ if setting.secret:
-            return HIDDEN
+            return HIDDEN if setting.given else None
         case bool():
             return str(setting.value).lower()
         case timedelta():

@@ -75,6 +75,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["history", "--nonsense"], {}, "--nonsense"),
         (["history"], {}, "ID"),
         (["settings"], {"LEDGER_PORT": "none"}, "LEDGER_PORT"),
+        (["settings"], {"LEDGER_LOG_LEVEL": "loud"}, "LEDGER_LOG_LEVEL"),
         (["simulate-faults", "--processes", "65"], {}, "--processes"),
         (["simulate-faults", "--shrink", "--json"], {}, "--shrink"),
         (["transfers", "--status", "gone"], {}, "--status"),

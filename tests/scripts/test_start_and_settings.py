@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from infrastructure.release import release
 from scripts.cli import GROUPS
 from tests.scripts.test_command_line import run
@@ -57,3 +59,10 @@ def test_settings_tell_their_source_and_no_secret() -> None:
 def test_settings_show_each_variable_of_the_template() -> None:
     shown = {one["setting"] for one in json.loads(run("settings", "--json").stdout)}
     assert shown == set(settings_names())
+
+
+@pytest.mark.parametrize(("level", "shown"), [("warning", False), ("info", True)])
+def test_log_level_chooses_the_lines(database_url: str, level: str, shown: bool) -> None:
+    done = run("backfill", DATABASE_URL=database_url, LEDGER_LOG_LEVEL=level)
+    assert done.returncode == 0
+    assert ("historical completed transfers" in done.stderr) is shown
