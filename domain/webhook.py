@@ -47,6 +47,19 @@ class Discarded(Fact):
     reason: str
 
 
+class ReplayRequested(Fact):
+    """`actor` asked to have the webhook handled again from the start. It was `status`, for the
+    reason `why`."""
+
+    TOPIC = "ledger.webhook.replay_requested"
+    provider: str
+    event_id: str
+    status: str
+    why: str | None
+    actor: str
+    reason: str
+
+
 class Webhook(Stream, topic=TOPIC, opening=Noted):
     """One stored webhook about which a person has decided."""
 
@@ -73,5 +86,21 @@ class Webhook(Stream, topic=TOPIC, opening=Noted):
             )
         )
 
+    def ask_again(
+        self, status: str, why: str | None, actor: str, reason: str, now: datetime
+    ) -> None:
+        """Record that a person has it handled again while it was `status`."""
+        self.record(
+            ReplayRequested(
+                **self.next(now),
+                provider=self.provider,
+                event_id=self.event_id,
+                status=status,
+                why=why,
+                actor=actor,
+                reason=reason,
+            )
+        )
 
-AnyWebhookFact = Noted | Discarded
+
+AnyWebhookFact = Noted | Discarded | ReplayRequested

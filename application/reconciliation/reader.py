@@ -45,6 +45,18 @@ class DetectedDifference(NamedTuple):
     ignored: IgnoredFinding | None = None
 
 
+async def transfer_at_stripe(
+    stripe: StripeBooks, stripe_transfer_id: str
+) -> TransferAtStripe | None:
+    """Read a transfer at Stripe; None when Stripe says that there is none. Raises StripeSilent."""
+    try:
+        return await stripe.get_transfer(stripe_transfer_id)
+    except NotAtStripe:
+        return None
+    except LookUpFailed as failed:
+        raise StripeSilent(stripe_transfer_id, str(failed)) from None
+
+
 class ReconciliationReader:
     """Finds the differences between Stripe's transfers of a period and ours. Raises StripeSilent
     when a read fails."""
@@ -103,12 +115,7 @@ class ReconciliationReader:
     async def transfer_at_stripe(self, stripe_transfer_id: str) -> TransferAtStripe | None:
         """Read a transfer at Stripe; None when Stripe says that there is none. Raises
         StripeSilent."""
-        try:
-            return await self._stripe.get_transfer(stripe_transfer_id)
-        except NotAtStripe:
-            return None
-        except LookUpFailed as failed:
-            raise StripeSilent(stripe_transfer_id, str(failed)) from None
+        return await transfer_at_stripe(self._stripe, stripe_transfer_id)
 
     async def _pages(
         self, start: datetime, end: datetime

@@ -66,6 +66,33 @@ LINKS: Final[Mapping[str, Sequence[Link]]] = {
         Link("list_payouts", {"seller_id": LISTED_SELLER}),
     ),
     "feed_facts": (Link("feed_facts", {"after": "$response.body#/next_after"}),),
+    "list_orders": (
+        Link("show_order", {"order_id": LISTED_ORDER}),
+        Link("list_orders", {"cursor": "$response.body#/next_cursor"}),
+    ),
+    "list_refunds": (
+        Link("show_refund", {"refund_id": "$response.body#/data/0/refund_id"}),
+        Link("list_refunds", {"cursor": "$response.body#/next_cursor"}),
+    ),
+    "list_inbox": (
+        Link("show_webhook", {"inbox_id": "$response.body#/data/0/inbox_id"}),
+        Link("replay_webhook", {"inbox_id": "$response.body#/data/0/inbox_id"}),
+        Link("discard_webhook", {"inbox_id": "$response.body#/data/0/inbox_id"}),
+        Link("list_inbox", {"cursor": "$response.body#/next_cursor"}),
+    ),
+    "list_findings": (
+        Link("show_finding", {"finding_id": "$response.body#/data/0/finding_id"}),
+        Link("adopt_finding", {"finding_id": "$response.body#/data/0/finding_id"}),
+        Link("ignore_finding", {"finding_id": "$response.body#/data/0/finding_id"}),
+    ),
+    "list_sellers": (
+        Link("show_balance", {"seller_id": LISTED_SELLER}),
+        Link("list_sellers", {"cursor": "$response.body#/next_cursor"}),
+    ),
+    "list_money": (
+        Link("show_transfer", {"transfer_id": FIRST_LISTED}),
+        Link("list_money", {"cursor": "$response.body#/next_cursor"}),
+    ),
     "pause": (Link("resume", {}, {"seller_id": "$request.body#/seller_id"}),),
 }
 """By the name of the function that answers."""

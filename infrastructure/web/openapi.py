@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from infrastructure.web.described import describe_parameter, describe_schemas
 from infrastructure.web.links import links_of
 from infrastructure.web.operation import ApiOperation, is_required
 from infrastructure.web.problems import KINDS, MEDIA_TYPE
@@ -79,7 +81,7 @@ def document(operations: Sequence[ApiOperation]) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": {**_schemas(operations), "Problem": PROBLEM},
+            "schemas": _described({**_schemas(operations), "Problem": PROBLEM}),
             "headers": {"Ledger-Mode": {"schema": {"enum": ["simulator", "test", "live"]}}},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "LEDGER_API_TOKEN"}
@@ -165,7 +167,9 @@ def _names_in(path: str) -> list[str]:
 
 def _in_path(path: str) -> list[Json]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}
+        describe_parameter(
+            {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}, ""
+        )
         for name in _names_in(path)
     ]
 
@@ -174,12 +178,15 @@ def _in_query(query: type[BaseModel]) -> list[Json]:
     schema = TypeAdapter(query).json_schema(ref_template=REFERENCE)
     needed = schema.get("required", [])
     return [
-        {
-            "name": name,
-            "in": "query",
-            "schema": _without_null(member),
-            **({"required": True} if name in needed else {}),
-        }
+        describe_parameter(
+            {
+                "name": name,
+                "in": "query",
+                "schema": _without_null(member),
+                **({"required": True} if name in needed else {}),
+            },
+            query.__name__,
+        )
         for name, member in schema.get("properties", {}).items()
     ]
 
@@ -194,12 +201,15 @@ def _without_null(schema: Json) -> Json:
 
 def _in_headers(patterns: Mapping[str, str]) -> list[Json]:
     return [
-        {
-            "name": name,
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string", "pattern": pattern},
-        }
+        describe_parameter(
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "pattern": pattern},
+            },
+            "",
+        )
         for name, pattern in patterns.items()
     ]
 
@@ -219,6 +229,12 @@ def _schemas(operations: Sequence[ApiOperation]) -> Json:
     adapters = [(view.__name__, mode, TypeAdapter[object](view)) for view in _by_name(views)]
     _, answered = TypeAdapter.json_schemas(adapters, ref_template=REFERENCE)
     return {**sent["$defs"], **answered["$defs"]}
+
+
+def _described(schemas: Json) -> Json:
+    described = deepcopy(schemas)
+    describe_schemas(described)
+    return described
 
 
 def _by_name(types: Iterable[Any]) -> list[Any]:

@@ -61,6 +61,8 @@ KINDS: Mapping[str, ProblemKind] = {
     "nothing_to_retry": ProblemKind(409, "Nothing to retry"),
     "nothing_to_read": ProblemKind(409, "Nothing to read"),
     "nothing_to_resolve": ProblemKind(409, "Nothing to resolve"),
+    "not_adoptable": ProblemKind(409, "The finding cannot be adopted"),
+    "nothing_to_replay": ProblemKind(409, "Nothing to replay"),
     "nothing_to_decide": ProblemKind(409, "Nothing to decide"),
     "evidence_differs": ProblemKind(409, "The evidence does not fit"),
     "illegal_transition": ProblemKind(409, "The life cycle forbids it"),

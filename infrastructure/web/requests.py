@@ -47,7 +47,8 @@ def _currency(code: str) -> str:
         raise ValueError(str(bad)) from None
 
 
-def _digits(text: object) -> object:
+def digits(text: object) -> object:
+    """Return the text of a whole number. Raises ValueError."""
     if isinstance(text, str) and not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise ValueError(f"expected digits, not {text[:40]!r}")
     return text
@@ -257,7 +258,7 @@ class TransfersQuery(Parameters):
     status: TransferStatus | None = None
     seller_id: Id | None = None
     order_id: Id | None = None
-    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)] = 50
     cursor: (
         Annotated[str, Field(max_length=200, json_schema_extra={"pattern": CURSOR_PATTERN})] | None
     ) = None
@@ -268,7 +269,7 @@ class PastQuery(Parameters):
 
     as_of: Instant | None = None
     as_of_position: (
-        Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None
+        Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(digits)] | None
     ) = None
 
 
@@ -279,7 +280,7 @@ class StatementQuery(Parameters):
     start: Annotated[Instant, Field(alias="from")]
     end: Annotated[Instant, Field(alias="to")]
     as_of_position: (
-        Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] | None
+        Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(digits)] | None
     ) = None
     currency: Currency | None = None
 
@@ -288,20 +289,20 @@ class AlarmsQuery(Parameters):
     """Filter of alarms: the open ones, oldest first, or the latest, including cleared ones."""
 
     cleared: bool = False
-    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 100
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)] = 100
 
 
 class PayoutsQuery(Parameters):
     """Number of the newest payouts."""
 
-    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(_digits)] = 50
+    limit: Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)] = 50
 
 
 class FeedQuery(Parameters):
     """Position after which the feed begins."""
 
-    after: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(_digits)] = 0
-    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_digits)] = 100
+    after: Annotated[int, Field(ge=0, le=money.LARGEST), BeforeValidator(digits)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(digits)] = 100
 
 
 def _distinct(sellers: list[str]) -> None:

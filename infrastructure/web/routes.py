@@ -2,7 +2,7 @@
 
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
-from infrastructure.web import requests, responses
+from infrastructure.web import list_requests, requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
     decisions,
@@ -15,6 +15,7 @@ from infrastructure.web.endpoints import (
     webhooks,
 )
 from infrastructure.web.operation import ApiOperation
+from infrastructure.web.operator_routes import OPERATOR_OPERATIONS
 
 OF_THE_PAST = ("instant_and_position", "position_not_reached")
 
@@ -137,7 +138,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         "List transfers, newest first.",
         {200: responses.TransferPage},
         ("bad_cursor",),
-        query=requests.TransfersQuery,
+        query=list_requests.TransferListQuery,
     ),
     ApiOperation(
         "GET",
@@ -306,6 +307,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: responses.Feed},
         query=requests.FeedQuery,
     ),
+    *OPERATOR_OPERATIONS,
     ApiOperation(
         "GET",
         "/healthz",

@@ -20,6 +20,12 @@ def of_webhook(fact: AnyWebhookFact, currency: str | None) -> str:
                 f"{fact.status}{aside(fact.why)}, because {clause(fact.reason)!r}; it is not "
                 "handled, unless it is replayed."
             )
+        case webhook.ReplayRequested():
+            return (
+                f"{fact.actor!r} has webhook {fact.provider}:{fact.event_id}, which was "
+                f"{fact.status}{aside(fact.why)}, handled again from the start, because "
+                f"{clause(fact.reason)!r}."
+            )
 
 
 def of_account(fact: AnySellerAccountFact, currency: str | None) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from infrastructure.bootstrap import checked_database
+from infrastructure.postgres.check_runs import CheckKind, record_check
 from infrastructure.postgres.connections import connect_blocking
 from infrastructure.postgres.integrity.rebuild import Rebuilt, rehearse
 from infrastructure.postgres.integrity.rebuild import rebuild as rebuild_database
@@ -49,6 +50,7 @@ def verify(
     known = [read_seal(_content(file)) for file in seals or []]
     with checked_database(read_settings()) as url, _progress("checking") as on_progress:
         verified = verify_database(url, known, key, on_progress)
+        _record(url, "verify", len(verified.findings) + verified.omitted, verified.position)
     if as_json:
         typer.echo(json.dumps(_verified(verified), indent=2))
     else:
@@ -91,6 +93,7 @@ def seal(
     key = read_key(_content(key_file)) if key_file else None
     with checked_database(read_settings()) as url, connect_blocking(url) as connection:
         made = seal_database(connection)
+        record_check(connection, "seal", 0, f"Sealed position {made.position}.", made.position)
     content = (made if key is None else made.signed(key)).to_json()
     if out is None:
         typer.echo(content.decode(), nl=False)
@@ -101,6 +104,13 @@ def seal(
     except OSError as error:
         fail(f"The seal cannot be written to {out}: {error.strerror}; name a new file.")
     print_line(f"Sealed position {made.position} in {out}.")
+
+
+def _record(url: str, kind: CheckKind, findings: int, position: int) -> None:
+    """Record the end of a check for the overview, where this role may."""
+    found = f"{findings or 'No'} findings in {position} facts."
+    with connect_blocking(url) as connection:
+        record_check(connection, kind, findings, found, position)
 
 
 def _chosen(tables: Sequence[str]) -> list[Derived]:

@@ -12,6 +12,7 @@ from application.reconciliation.adoption import IGNORED, adopt
 from application.reconciliation.reader import ReconciliationReader
 from domain.finding import DecidedBy, Difference
 from infrastructure.bootstrap import running
+from infrastructure.postgres.found_differences import FoundDifferences
 from infrastructure.postgres.ledger import PostgresEventLog
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
 from infrastructure.postgres.reconciliation import LedgerRows, SeenAtStripe
@@ -84,12 +85,15 @@ async def reconcile(
         with ReconcileReport(chosen) as report:
             reader = _reader(service, seen, writes=bool(chosen))
             period = _period(since, until, service.clock.now())
+            kept = await FoundDifferences.begin(service.pool)
             async with progress(
                 lambda: f"Stripe's transfers: {reader.read} read, {report.count} findings",
                 lambda: reader.part_read(*period),
             ):
                 async for found in reader.differences(*period):
                     report.add(found)
+                    await kept.add(found)
+            await kept.end(*period, reader.read)
             if unknown := chosen - report.chosen.keys():
                 fail(
                     f"There is no finding {', '.join(sorted(unknown))} in this period; run "

@@ -216,12 +216,14 @@ select t.currency, 'to_sellers' as direction, t.amount, t.created_at as since, t
             when t.waiting_for = 'funds' then 'waiting_for_funds'
             when t.waiting_for in ('account', 'payment', 'operator') or t.paused then 'held'
             else 'moving' end as state
-  from (select o.*, o.last_error is not null and exists (
-                   -- The outcome of a call is unknown: the last fact says so, or the one before the call that is under way.
-                   select from (select topic, state from ledger_events e
-                                 where e.originator_id = o.transfer_id order by e.originator_version desc limit 2) e
-                    where e.topic = 'ledger.seller_transfer.attempt_deferred'
-                      and convert_from(e.state, 'UTF8')::json ->> 'open' = 'true') as doubtful,
+  from (select o.*, o.last_error is not null and
+               -- The outcome of a call is unknown: the last fact with an outcome says so, and no new operation has begun.
+               (select e.topic = 'ledger.seller_transfer.attempt_deferred' and convert_from(e.state, 'UTF8')::json ->> 'open' = 'true'
+                  from (select topic, state, originator_version from ledger_events
+                         where originator_id = o.transfer_id order by originator_version desc limit 10) e
+                 where e.topic in ('ledger.seller_transfer.attempt_deferred', 'ledger.seller_transfer.failed',
+                                   'ledger.seller_transfer.reopened', 'ledger.seller_transfer.reversal_requested')
+                 order by e.originator_version desc limit 1) as doubtful,
                array['everything', 'work:transferring', 'seller:' || o.seller_id, 'transferring:' || o.seller_id]
                    && array(select scope from pauses where paused) as paused
           from seller_transfers o
@@ -229,11 +231,13 @@ select t.currency, 'to_sellers' as direction, t.amount, t.created_at as since, t
 union all
 select r.currency, 'from_sellers', r.amount, r.created_at, r.reversal_id::text, r.transfer_id,
        r.order_id, r.seller_id, r.status, coalesce(t.waiting_for, r.waiting_for), t.next_retry_at, t.last_error,
-       case when r.status = 'requested' and t.last_error is not null and exists (
-                     select from (select topic, state from ledger_events e
-                                   where e.originator_id = t.transfer_id order by e.originator_version desc limit 2) e
-                      where e.topic = 'ledger.seller_transfer.attempt_deferred'
-                        and convert_from(e.state, 'UTF8')::json ->> 'open' = 'true') then 'unknown'
+       case when r.status = 'requested' and t.last_error is not null and
+                 (select e.topic = 'ledger.seller_transfer.attempt_deferred' and convert_from(e.state, 'UTF8')::json ->> 'open' = 'true'
+                    from (select topic, state, originator_version from ledger_events
+                           where originator_id = t.transfer_id order by originator_version desc limit 10) e
+                   where e.topic in ('ledger.seller_transfer.attempt_deferred', 'ledger.seller_transfer.failed',
+                                     'ledger.seller_transfer.reopened', 'ledger.seller_transfer.reversal_requested')
+                   order by e.originator_version desc limit 1) then 'unknown'
             when r.waiting_for = 'operator' then 'stuck'
             when t.waiting_for = 'funds' then 'waiting_for_funds'
             when t.waiting_for in ('account', 'payment', 'operator')

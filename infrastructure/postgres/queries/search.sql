@@ -3,7 +3,7 @@ with given as (
     select distinct q, case when q ~* '^[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}$' then q::uuid end as id,
            case when q ~ '^[0-9]{1,18}$' then q::bigint end as number
       from unnest(%(texts)s::text[]) as t (q)
-), hits (q, kind, id, matched) as (
+), named (q, kind, id, matched) as (
     select q, 'transfer', t.transfer_id::text, 'transfer_id' from given join seller_transfers t on t.transfer_id = given.id
     union select q, 'transfer', t.transfer_id::text, 'stripe_transfer_id' from given
             join seller_transfers t on t.stripe_transfer_id = q and t.stripe_transfer_id <> ''
@@ -37,6 +37,10 @@ with given as (
     union select q, 'webhook', i.inbox_id::text, 'inbox_id' from given join webhook_inbox i on i.inbox_id = given.number
     union select q, 'finding', f.finding_id, 'finding_id' from given join findings f on f.finding_id = q
     union select q, 'finding', f.finding_id, 'finding_id' from given join found_differences f on f.finding_id = q
+), hits as (
+    -- one row for each thing, although two of its names may be equal
+    select distinct on (q, kind, id) q, kind, id, matched from named
+     order by q, kind, id, matched <> kind || '_id', matched
 )
 select h.q as query, h.kind, h.id, h.matched, s.status, s.order_id, s.seller_id, s.amount, s.currency, s.waiting_for, s.last_error, s.at
   from hits h

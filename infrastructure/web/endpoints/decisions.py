@@ -42,7 +42,7 @@ def _decision(body: DecideIn) -> Decision:
 
 
 async def show_webhook(call: ApiCall[None, Parameters]) -> Reply:
-    inbox_id = _number(call.id("inbox_id"))
+    inbox_id = number_of(call.id("inbox_id"))
     row = await call.service.inbox.one(inbox_id)
     if row is None:
         raise UnknownId("webhook", str(inbox_id))
@@ -50,14 +50,21 @@ async def show_webhook(call: ApiCall[None, Parameters]) -> Reply:
 
 
 async def discard_webhook(call: ApiCall[RetryIn, Parameters]) -> Reply:
-    inbox_id = _number(call.id("inbox_id"))
+    inbox_id = number_of(call.id("inbox_id"))
     await call.service.commands.inbox.discard(inbox_id, call.body.actor, call.body.reason)
+    return Reply(200, await shown_webhook(call, inbox_id))
+
+
+async def shown_webhook(call: ApiCall[RetryIn, Parameters], inbox_id: int) -> StoredWebhook:
+    """Return a webhook as callers see it, with its body. Raises UnknownId."""
     row = await call.service.inbox.one(inbox_id)
-    assert row is not None, "a discarded webhook stays in the inbox"
-    return Reply(200, _shown(row, await call.service.inbox.body(inbox_id) or b""))
+    if row is None:
+        raise UnknownId("webhook", str(inbox_id))
+    return _shown(row, await call.service.inbox.body(inbox_id) or b"")
 
 
-def _number(given: str) -> int:
+def number_of(given: str) -> int:
+    """Return the number of a webhook. Raises Problem for a text that is none."""
     if not (given.isascii() and given.isdigit() and len(given) <= 18):
         raise Problem("not_found", f"There is no webhook {given!r}; expected its number.")
     return int(given)

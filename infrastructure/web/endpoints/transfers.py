@@ -6,11 +6,13 @@ from operator import attrgetter
 from uuid import UUID
 
 from domain.errors import UnknownId
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.lists import Lists, TransferFilters
+from infrastructure.postgres.read_models import ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
+from infrastructure.web.list_requests import TransferListQuery
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.pagination import cursor_at, place_of
-from infrastructure.web.requests import Parameters, PastQuery, RetryIn, TransfersQuery
+from infrastructure.web.requests import Parameters, PastQuery, RetryIn
 from infrastructure.web.responses import Reversal, Transfer, TransferPage
 from projections.seller_transfers import SellerTransferRow
 from projections.transfer_and_reversals import TransferFold
@@ -19,18 +21,13 @@ from projections.transfer_reversals import ReversalRow
 SHOWN = [shown.name for shown in fields(Transfer) if shown.name != "reversals"]
 
 
-async def list_transfers(call: ApiCall[None, TransfersQuery]) -> Reply:
+async def list_transfers(call: ApiCall[None, TransferListQuery]) -> Reply:
     query = call.query
-    before = place_of(query.cursor) if query.cursor is not None else None
-    # one row more than requested shows whether another page follows
-    rows = await call.reads.transfers(
-        Filters(query.status, query.seller_id, query.order_id, before), query.limit + 1
-    )
-    page = rows[: query.limit]
-    next_cursor = (
-        cursor_at(page[-1].created_at, page[-1].transfer_id) if len(rows) > len(page) else None
-    )
-    return Reply(200, TransferPage(await with_reversals(call.reads, page), next_cursor))
+    after = place_of(query.cursor) if query.cursor is not None else None
+    filters = TransferFilters(**{name: getattr(query, name) for name in TransferFilters._fields})
+    page = await Lists(call.service.pool).transfers(filters, query.limit, after)
+    next_cursor = cursor_at(*page.next) if page.next is not None else None
+    return Reply(200, TransferPage(await with_reversals(call.reads, page.rows), next_cursor))
 
 
 async def show_transfer(call: ApiCall[None, PastQuery]) -> Reply:

@@ -21,6 +21,8 @@ from domain.provider_call.operation import TRANSFER
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Send
+from domain.provider_call.stripe_objects import TransferAtStripe
+from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.bootstrap import stored
 from infrastructure.clock import DatabaseClock
@@ -273,8 +275,13 @@ class StripeWorker:
         await self._step(transfer_id, lambda amount: Succeeded(stripe_id, amount))
         return stripe_id
 
-    async def answers(self, transfer_id: UUID, outcome: Outcome) -> None:
-        await self._step(transfer_id, lambda amount: outcome)
+    async def is_paid_by(self, transfer_id: UUID, stripe_id: str) -> None:
+        """Make the next call succeed with this object at Stripe."""
+        await self._step(transfer_id, lambda amount: Succeeded(stripe_id, amount))
+
+    async def answers(self, transfer_id: UUID, outcome: Outcome, *, read: bool = False) -> None:
+        """Record an outcome; with `read`, Stripe then shows the transfer without this reversal."""
+        await self._step(transfer_id, lambda amount: outcome, read=read)
 
     async def is_called(self, transfer_id: UUID) -> None:
         """Record the intent of the next call, but no outcome."""
@@ -291,7 +298,9 @@ class StripeWorker:
         record_transfer_outcome(transfer, transfer.operation.attempt, refused, now, self.POLICY)
         await self._ledger.append(uow)
 
-    async def _step(self, transfer_id: UUID, outcome: Callable[[int], Outcome]) -> None:
+    async def _step(
+        self, transfer_id: UUID, outcome: Callable[[int], Outcome], *, read: bool = False
+    ) -> None:
         uow, now = await self._ledger.load([transfer_id]), self._clock.now()
         transfer = uow.transfer(transfer_id)
         step = begin(transfer, now, self.POLICY)
@@ -300,8 +309,21 @@ class StripeWorker:
         if step.what == TRANSFER:
             record_transfer_outcome(transfer, step.attempt, came, now, self.POLICY)
         else:
-            record_reversal_outcome(transfer, step.what, step.attempt, came, None, now, self.POLICY)
+            seen = _seen(transfer) if read else None
+            record_reversal_outcome(transfer, step.what, step.attempt, came, seen, now, self.POLICY)
         await self._ledger.append(uow)
+
+
+def _seen(transfer: SellerTransfer) -> TransferAtStripe:
+    """Return the transfer as Stripe shows it."""
+    return TransferAtStripe(
+        transfer.stripe_transfer_id or "",
+        transfer.amount,
+        transfer.amount_reversed,
+        transfer.currency,
+        transfer.destination,
+        str(transfer.id),
+    )
 
 
 @pytest.fixture
