@@ -28,7 +28,7 @@ class Loop(ABC):
 
     @property
     def name(self) -> str:
-        """Return the name under which the overview shows this loop."""
+        """Return the name of this loop in the overview and in the metrics."""
         return type(self).__name__
 
     def trouble(self) -> str | None:

@@ -27,7 +27,7 @@ from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import LEDGER, NEWER_RELEASE, PostgresEventLog
 from infrastructure.postgres.rights import require_rights
-from infrastructure.postgres.server_checks import await_server
+from infrastructure.postgres.server_checks import await_server, open_pool
 from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
@@ -140,8 +140,9 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> str:
 async def _storage(settings: Settings, database_url: str, stack: AsyncExitStack) -> Storage:
     pool = new_pool(database_url)
     stack.push_async_callback(pool.close)
-    await pool.open(wait=True)
-    store, inbox = EventStore(database_url, pool), PostgresInbox(database_url, pool)
+    await open_pool(pool, database_url, settings.start_timeout)
+    store = EventStore(database_url, pool)
+    inbox = PostgresInbox(database_url, pool, measured=store.measured)
     for opened in (store, inbox):
         await opened.start()
         stack.push_async_callback(opened.aclose)

@@ -2,6 +2,7 @@
 with the mode. The lines of libraries have the same form as ours."""
 
 import logging
+from collections.abc import Mapping
 from time import monotonic
 from typing import Final
 
@@ -12,12 +13,24 @@ from infrastructure.log_stream import LogStream
 from infrastructure.redaction import hide
 
 STANDARD_ERROR: Final = LogStream(2)
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""Values of LEDGER_LOG_LEVEL. Lines of libraries are logged from `warning` on."""
 SPARSE_SECONDS = 60.0
 """Interval in which an equal message about malformed requests is logged once: any client on the
 network can cause such a message."""
 
 
-def configure_logs() -> None:
+def level_in(environment: Mapping[str, str]) -> int:
+    """Return the level that LEDGER_LOG_LEVEL names; `settings_from` refuses a wrong one."""
+    return LEVELS.get(environment.get("LEDGER_LOG_LEVEL", "").strip().lower(), logging.INFO)
+
+
+def configure_logs(level: int = logging.INFO) -> None:
     """Configure the logs of the whole process, once, at its start."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -33,7 +46,7 @@ def configure_logs() -> None:
     )
     structlog.configure(
         processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         # a LogStream writes and flushes as a text file does
         logger_factory=structlog.WriteLoggerFactory(STANDARD_ERROR),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,

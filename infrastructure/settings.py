@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from application.ports import LEASE
@@ -21,6 +22,7 @@ from infrastructure.access import (
     is_loopback,
     named_tokens,
 )
+from infrastructure.log_config import LEVELS
 from infrastructure.secret_values import (
     HIDDEN,
     T,
@@ -55,6 +57,15 @@ class BadSetting(LedgerError):
     def __init__(self, name: str, value: str, expected: str) -> None:
         self.name, self.expected = name, expected
         super().__init__(f"{name} is {shown(value)!r}; expected {expected}.")
+
+
+class EffectiveSetting(NamedTuple):
+    """A variable with the value that is in force. A secret must not be shown."""
+
+    value: object
+    given: bool
+    """False if the environment does not set the variable, and the default is in force."""
+    secret: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Settings:
     overdue_after: timedelta = timedelta(minutes=10)
     start_timeout: timedelta = timedelta(seconds=60)
     worker_metrics_port: int | None = None
+    log_level: str = "info"
 
     @property
     def api_tokens(self) -> tuple[str, ...]:
@@ -167,10 +179,13 @@ class Settings:
         )
 
 
-def settings_from(environment: Mapping[str, str]) -> Settings:
+def settings_from(
+    environment: Mapping[str, str], effective: dict[str, EffectiveSetting] | None = None
+) -> Settings:
     """Read and check the environment. Raises BadSetting, which names the variable, its value and
-    the expected values."""
-    read = _Reader({name: value.strip() for name, value in environment.items() if value.strip()})
+    the expected values. Each variable that is read comes into `effective`."""
+    given = {name: value.strip() for name, value in environment.items() if value.strip()}
+    read = _Reader(given, effective if effective is not None else {})
     default = Settings()
     settings = Settings(
         database_url=read.secret(
@@ -257,6 +272,9 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         worker_metrics_port=read(
             "WORKER_METRICS_PORT", _between(1, 65535), None, "a port from 1 to 65535"
         ),
+        log_level=read(
+            "LEDGER_LOG_LEVEL", _level, default.log_level, f"one of {', '.join(LEVELS)}"
+        ),
     )
     _check_psp(settings)
     _check_token(settings)
@@ -329,8 +347,10 @@ def duration(text: str) -> timedelta:
 
 
 class _Reader:
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(
+        self, environment: Mapping[str, str], effective: dict[str, EffectiveSetting]
+    ) -> None:
+        self._environment, self._effective = environment, effective
 
     def __call__(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
         return self._parsed(name, parse, default, expected, hidden=False)
@@ -342,18 +362,20 @@ class _Reader:
         return self._parsed(name, parse, default, expected, hidden=True)
 
     def secrets(self, name: str) -> tuple[str, ...]:
-        return listed(self._environment.get(name, ""))
+        values = listed(self._environment.get(name, ""))
+        self._effective[name] = EffectiveSetting(values or None, bool(values), True)
+        return values
 
     def _parsed(
         self, name: str, parse: Callable[[str], T], default: T, expected: str, *, hidden: bool
     ) -> T:
         given = self._environment.get(name)
-        if given is None:
-            return default
         try:
-            return parse(given)
+            value = default if given is None else parse(given)
         except ValueError:
-            raise BadSetting(name, HIDDEN if hidden else given, expected) from None
+            raise BadSetting(name, HIDDEN if hidden else given or "", expected) from None
+        self._effective[name] = EffectiveSetting(value, given is not None, hidden)
+        return value
 
 
 def _work(read: _Reader, enabled: str, prefix: str) -> WorkSettings:
@@ -398,6 +420,10 @@ def _lease(text: str) -> timedelta:
 
 def _rate(text: str) -> float:
     return valid(float(text), 0 < float(text) <= 100_000)
+
+
+def _level(text: str) -> str:
+    return valid(text.lower(), text.lower() in LEVELS)
 
 
 def _flag(text: str) -> bool:

@@ -4,7 +4,7 @@ when the command runs."""
 import ast
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -12,7 +12,18 @@ from typer.core import TyperCommand, TyperGroup
 GROUPS = {
     "First steps": ("demo", "simulate-week", "simulate-faults", "doctor"),
     "Processes": ("serve", "worker", "simulate", "migrate"),
-    "Inspection": ("transfers", "history", "statement", "what-if", "inbox", "alarms"),
+    "Inspection": (
+        "status",
+        "find",
+        "why",
+        "transfers",
+        "history",
+        "statement",
+        "what-if",
+        "inbox",
+        "alarms",
+        "settings",
+    ),
     "Decisions of an operator": (
         "retry",
         "resolve",
@@ -61,12 +72,20 @@ class LazyGroup(TyperGroup):
         )
         return loaded.commands.get(cmd_name, loaded) if isinstance(loaded, TyperGroup) else loaded
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete the name of a command, without importing any."""
+        self._summarize()
+        return super().shell_complete(ctx, incomplete)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help. No command is imported, as all imports together take a second."""
+        self._summarize()
+        super().format_help(ctx, formatter)
+
+    def _summarize(self) -> None:
         self._helping = True
         for name, command in self.commands.items():
             command.help = summary(name)
-        super().format_help(ctx, formatter)
 
 
 def summary(name: str) -> str | None:
@@ -83,12 +102,23 @@ def summary(name: str) -> str | None:
     )
 
 
-app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from infrastructure.release import release
+
+        typer.echo(f"transfer-ledger {release()}")
+        raise typer.Exit
 
 
 @app.callback()
-def transfer_ledger() -> None:
+def transfer_ledger(
+    version: Annotated[  # read by its callback
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
     """Keep the ledger of sellers' transfers on Stripe Connect. Settings come from the environment,
     see .env.template."""

@@ -67,7 +67,6 @@ class OutcomeRecorder:
                 refusal = str(refused)
                 log.error(
                     "an outcome cannot be recorded",
-                    kind=process.kind,
                     subject_id=str(subject_id),
                     why=refusal,
                 )

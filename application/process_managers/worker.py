@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from application.log_ids import bind_call, bind_subject
 from application.loop import Loop, wait_for
 from application.ports import LEASE, Clock, EventLog, RateLimiter, WorkQueue
 from application.process_managers.circuit_breaker import Monitor
@@ -141,6 +142,7 @@ class Worker(Loop, Generic[Answer]):
         return uow, unknown
 
     async def _work_on(self, subject_id: UUID, uow: UnitOfWork, wait: float) -> None:
+        bind_subject(self._process.kind, uow, subject_id)
         try:
             await wait_for(self._stopping, wait)
             if not self._stopping.is_set() and self._may_run(uow, subject_id):
@@ -148,7 +150,7 @@ class Worker(Loop, Generic[Answer]):
         except Conflict:
             log.debug("another process was first", subject_id=str(subject_id))
         except Exception:  # its lease ends and it is claimed again; the others go on
-            log.exception("a step failed", kind=self._process.kind, subject_id=str(subject_id))
+            log.exception("a step failed", subject_id=str(subject_id))
         finally:
             self._leases.done(subject_id)
             self.wake()
@@ -163,12 +165,14 @@ class Worker(Loop, Generic[Answer]):
             await self._event_log.append(uow)
         if isinstance(step, Rest):
             return
+        bind_call(key=step.key if isinstance(step, Send) else None)
         answer: Answer | NotCalled
         async with self._slots:
             if isinstance(step, Send) and self._clock.now() - decided_at > LATEST_CALL:
                 answer = NotCalled("The call could not begin soon after its intent.")
             else:
                 answer = await self._ask_provider(subject_id, uow, step)
+        bind_call(request_id=getattr(answer, "request_id", None))
         await self._recorder.record(self._process, subject_id, uow, step, answer)
         if isinstance(answer, NotCalled):
             return

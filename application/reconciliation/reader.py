@@ -82,6 +82,7 @@ class ReconciliationReader:
         """Number of Stripe's transfers read so far."""
         self.skipped = 0
         """Number of transfers of others among them that could not be read."""
+        self._reached: datetime | None = None
 
     async def differences(
         self, start: datetime, end: datetime
@@ -105,6 +106,11 @@ class ReconciliationReader:
             ]
             for one in await self._with_decisions(await self._missing_at_stripe(missing)):
                 yield one
+
+    def part_read(self, start: datetime, end: datetime) -> float:
+        """Return the part of the period, from 0 to 1, that is read: Stripe lists the newest
+        first."""
+        return 0.0 if self._reached is None else (end - self._reached) / (end - start)
 
     async def transfer_at_stripe(self, stripe_transfer_id: str) -> TransferAtStripe | None:
         """Read a transfer at Stripe; None when Stripe says that there is none. Raises
@@ -131,6 +137,7 @@ class ReconciliationReader:
                     "the list of transfers", "its next page holds only transfers of earlier pages"
                 )
             self.read += new
+            self._reached = listed[-1].created_at if listed else self._reached
             yield [
                 one.unclaimed() if one.transfer.is_foreign(self._ledger_id) else one
                 for one in listed

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 
+from application.log_ids import bind_webhook
 from application.loop import Loop
 from application.ports import LEASE, Alarms, ClaimedEvent, Clock, Inbox
 from application.webhooks.handler import (
@@ -120,6 +121,7 @@ class InboxLoop(Loop):
                 )
 
     async def _one(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:
+        bind_webhook(event.provider, event.event_id, event.event_type, event.inbox_id)
         try:
             async with self._at_once:
                 await self._attempt(event, partial(self._handle, event, ignored))
@@ -147,7 +149,7 @@ class InboxLoop(Loop):
         except AWAY as later:
             await self._later(event, str(later), counted=False)
         except Exception as error:  # one failing event must not stop the others
-            log.exception("a webhook failed", event_id=event.event_id, event_type=event.event_type)
+            log.exception("a webhook failed")
             await self._failed(event, f"{type(error).__name__}: {error}")
 
     async def _record(

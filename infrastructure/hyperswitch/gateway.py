@@ -27,6 +27,7 @@ from infrastructure.hyperswitch.response_checks import (
     refund_at_psp,
     refund_page,
 )
+from infrastructure.measurements import CallMeasurements
 
 LONGEST_KEY = 255
 PAGE = 100
@@ -74,6 +75,10 @@ class HyperswitchGateway:
                 f"max_concurrency={max_concurrency!r}."
             )
         self._http = PspHttpClient(api_key, base_url, timeout, max_concurrency, transport)
+
+    @property
+    def measured(self) -> CallMeasurements:
+        return self._http.measured
 
     async def aclose(self) -> None:
         """Close every connection. Calls in flight end as `Unknown`."""

@@ -4,6 +4,7 @@ exceptions."""
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from time import monotonic
 from typing import TypeVar
 
 import httpx
@@ -11,6 +12,7 @@ import orjson
 
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
 from infrastructure.hyperswitch.response_checks import Json, outcome_of
+from infrastructure.measurements import CallMeasurements, outcome_of_status
 from infrastructure.redaction import clean
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -24,6 +26,21 @@ _Answer = TypeVar("_Answer", Failure, Json | Failure)
 
 class _TooLarge(Exception):
     """The answer is larger than `LARGEST_ANSWER`."""
+
+
+RESOURCES = {"payments", "refunds", "disputes"}
+"""Names of the PSP's resources that may be labels of a metric."""
+
+
+def operation_of(request: httpx.Request) -> str:
+    """Return the name of a request: the first resource in its path, and the verb."""
+    parts = request.url.path.strip("/").split("/")
+    place = next((n for n, part in enumerate(parts) if part in RESOURCES), None)
+    if place is None:
+        return "other"
+    if parts[-1] == "list":
+        return f"{parts[place]}.list"
+    return f"{parts[place]}.{'create' if request.method == 'POST' else 'retrieve'}"
 
 
 class PspHttpClient:
@@ -40,6 +57,7 @@ class PspHttpClient:
         """`transport` replaces the network."""
         self._api_key = api_key
         self._timeout = timeout
+        self.measured = CallMeasurements("psp", "the payment service provider")
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={
@@ -80,10 +98,7 @@ class PspHttpClient:
         # exception that escaped would leave a call without outcome, although its money may have
         # moved.
         try:
-            # httpx limits each step, not the whole: a server that sends slowly would keep the call
-            # for ever.
-            async with asyncio.timeout(self._timeout):
-                return self._without_key(outcome_of(*await self._send(request)))
+            return self._without_key(outcome_of(*await self._send(request)))
         except (httpx.TimeoutException, TimeoutError) as error:
             return self._unknown("timeout", "No complete answer within the time limit", error)
         except _TooLarge as error:
@@ -100,6 +115,23 @@ class PspHttpClient:
             )
 
     async def _send(self, request: httpx.Request) -> tuple[int, bytes]:
+        operation = operation_of(request)
+        began, outcome = monotonic(), "cancelled"
+        try:
+            # httpx limits each step, not the whole: a server that sends slowly would keep the call
+            # for ever.
+            async with asyncio.timeout(self._timeout):
+                status, body = await self._exchange(request)
+            outcome = outcome_of_status(status)
+            return status, body
+        except Exception as error:
+            late = isinstance(error, httpx.TimeoutException | TimeoutError)
+            outcome = "timeout" if late else "connection"
+            raise
+        finally:
+            self.measured.ended(operation, began, outcome)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._http.send(request, stream=True)
         try:
             body = bytearray()

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import args_row
 
 from domain.errors import Conflict, ConstraintBroken, Unavailable
+from infrastructure.measurements import AppendMeasurements, WriterMeter
 from infrastructure.postgres import json_encoder
 from infrastructure.postgres.alarms import PostgresAlarms
 from infrastructure.postgres.connections import Connection, Pool, fetch_one
@@ -83,8 +84,14 @@ class EventStore:
         group_limit: int = GROUP_LIMIT,
         patience: timedelta = PATIENCE,
     ) -> None:
+        self.measured = AppendMeasurements()
         self._writer = GroupCommit(
-            database_url, AppendStatement(), group_limit, patience, pool.drain
+            database_url,
+            AppendStatement(),
+            group_limit,
+            patience,
+            pool.drain,
+            WriterMeter(self.measured, "facts"),
         )
         self._pool, self.alarms = pool, PostgresAlarms(pool)
 

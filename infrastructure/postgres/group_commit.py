@@ -24,6 +24,7 @@ from typing import Generic, Protocol, TypeVar
 import psycopg
 
 from domain.errors import Unavailable
+from infrastructure.measurements import AppendMeasurements, WriterMeter
 from infrastructure.postgres.connections import DEMOTED, Connection, connect, hang_up
 from infrastructure.postgres.writer_health import WriterHealth, sentence_of
 
@@ -124,6 +125,7 @@ class GroupCommit(Generic[Item, Answer]):
         limit: int,
         patience: timedelta = PATIENCE,
         on_read_only: Callable[[], Awaitable[None]] | None = None,
+        meter: WriterMeter | None = None,
     ) -> None:
         """Set `limit`, the items per group. `on_read_only` is called when the server takes no
         writes.
@@ -141,6 +143,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._on_read_only = on_read_only
         self._refused_until, self._refusal_pause = 0.0, FIRST_PAUSE
         self.health = WriterHealth()
+        self._meter = meter or WriterMeter(AppendMeasurements(), "unnamed")
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -168,9 +171,16 @@ class GroupCommit(Generic[Item, Answer]):
         if len(self._queue) >= QUEUE_LIMIT:
             raise Unavailable(f"{QUEUE_LIMIT} requests are waiting already")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(item, answer, monotonic() + self._patience))
+        submitted = monotonic()
+        self._queue.append(Waiting(item, answer, submitted + self._patience))
         self._wake.set()
-        return await answer
+        try:
+            stored = await answer
+        except Exception as error:
+            self._meter.failed(error)
+            raise
+        self._meter.stored(monotonic() - submitted)
+        return stored
 
     async def _run(self) -> None:
         try:
@@ -178,6 +188,7 @@ class GroupCommit(Generic[Item, Answer]):
                 self._group = [
                     self._queue.popleft() for _ in range(min(len(self._queue), self._limit))
                 ]
+                self._meter.group(len(self._group))
                 await self._answer(self._group)
         finally:
             GroupPart(self._group).fail(Unavailable("the writer was stopped", in_doubt=True))

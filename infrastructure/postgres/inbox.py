@@ -16,6 +16,7 @@ from typing import NamedTuple
 import psycopg
 
 from domain.errors import ConstraintBroken
+from infrastructure.measurements import AppendMeasurements, WriterMeter
 from infrastructure.postgres import json_encoder
 from infrastructure.postgres.connections import (
     Connection,
@@ -103,8 +104,12 @@ class PostgresInbox:
         pool: Pool,
         group_limit: int = GROUP_LIMIT,
         patience: timedelta = PATIENCE,
+        measured: AppendMeasurements | None = None,
     ) -> None:
-        self._intake = GroupCommit(database_url, PutStatement(), group_limit, patience, pool.drain)
+        meter = WriterMeter(measured or AppendMeasurements(), "webhooks")
+        self._intake = GroupCommit(
+            database_url, PutStatement(), group_limit, patience, pool.drain, meter
+        )
         self._pool, self._due = pool, DueBound()
 
     async def start(self) -> None:

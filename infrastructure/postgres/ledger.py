@@ -17,6 +17,8 @@ from eventsourcing.utils import TopicError
 from application.unit_of_work import CommitExtras, InboxMark, UnitOfWork
 from domain.errors import NewerRelease
 from domain.fact import Fact, Stream
+from domain.refund import facts as refund_facts
+from domain.seller_transfer import facts as transfer_facts
 from infrastructure.postgres.event_store import EventStore, RecordedFact, StoredFact
 from infrastructure.postgres.stream_cache import KnownStream, StreamCache
 from infrastructure.postgres.texts import storable
@@ -128,8 +130,27 @@ class PostgresEventLog:
         }
         stored = [self._codec.stored(fact) for _, facts in changed for fact in facts]
         await self._store.append(stored, _tables([rows for _, rows in folds.values()], extras))
-        for stream, _ in changed:
+        for stream, facts in changed:
+            self._count_setbacks(facts)
             uow.stored(stream.id, folds[stream.id][0])
+
+    def _count_setbacks(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            if (reason := setback(fact)) is not None:
+                self._store.measured.setbacks.labels(type(fact).__name__, reason).inc()
+
+
+def setback(fact: Fact) -> str | None:
+    """Return the reason of a fact that tells of a call that did not succeed; None for others."""
+    match fact:
+        case transfer_facts.Failed() | transfer_facts.PermanentlyFailed():
+            return str(fact.reason)
+        case transfer_facts.AttemptDeferred() | refund_facts.AttemptDeferred():
+            return str(fact.why)
+        case refund_facts.Failed():
+            return "failed_after_success" if fact.after_success else "failed"
+        case _:
+            return None
 
 
 def replayed(facts: Sequence[Fact], stream: Stream | None = None) -> Stream:

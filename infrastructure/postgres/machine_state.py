@@ -121,7 +121,7 @@ class Machine:
             stripe_since=since,
             stripe_detail=detail,
             probe_at=probe_at,
-            rates=await self._rates(),
+            rates=await self.rates(),
             inbox_lag_seconds=lag or 0.0,
             inbox=await inbox.counts(),
             loops=await fetch_rows(self._pool, LoopReport, SQL["loops"]),
@@ -130,7 +130,8 @@ class Machine:
             open_alarms=alarms,
         )
 
-    async def _rates(self) -> list[EndpointRate]:
+    async def rates(self) -> list[EndpointRate]:
+        """Read the use of each rate limit."""
         configured = self._settings.stripe_max_rps
         rows = await fetch_all(self._pool, SQL["rates"], {"window": WINDOW})
         return [

@@ -122,10 +122,6 @@ class ReadModels:
             self._pool, PayoutRow, SQL["payouts"], {"seller_id": seller_id, "limit": limit}
         )
 
-    async def statuses(self) -> dict[str, int]:
-        """Count the transfers of each status."""
-        return dict(await self._pairs("statuses"))
-
     async def open_alarms(self) -> dict[str, int]:
         """Count the open alarms of each kind."""
         return dict(await self._pairs("open_alarms"))

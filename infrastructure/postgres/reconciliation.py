@@ -91,6 +91,13 @@ class RowsWithoutStripeId:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.begun = 0
+        """Number of destinations that were yielded."""
+
+    async def destinations(self) -> int:
+        """Count the destinations."""
+        row = await fetch_one(self._pool, SQL["destinations"])
+        return int(row[0]) if row else 0
 
     async def historical(self) -> int:
         """Count those that are completed."""
@@ -105,5 +112,6 @@ class RowsWithoutStripeId:
             if following is None:
                 return
             destination = following[0]
+            self.begun += 1
             if rows := await fetch_rows(self._pool, Missing, SQL["without_id"], (destination,)):
                 yield rows

@@ -7,10 +7,13 @@ from time import monotonic
 
 import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from domain.errors import LedgerError
-from infrastructure.postgres.connections import Connection, connect
+from infrastructure.postgres.connections import Connection, Pool, connect
 
+SHORTEST_OPENING = 1.0
+"""Seconds that a pool has for its first connection, however short LEDGER_START_TIMEOUT is."""
 PAUSE = 0.5
 """Seconds between two attempts to connect."""
 POOLER_ANSWERS = 5.0
@@ -65,6 +68,24 @@ async def await_server(
             log.warning("waiting for the database", seconds=patience.total_seconds(), error=why)
             said = True
         await asyncio.sleep(PAUSE)
+
+
+async def open_pool(pool: Pool, url: str, patience: timedelta) -> None:
+    """Open a pool within `patience`, or a second. Raises NotNow with the reason, which the pool
+    does not tell."""
+    seconds = max(patience.total_seconds(), SHORTEST_OPENING)
+    try:
+        await pool.open(wait=True, timeout=seconds)
+    except PoolTimeout as late:
+        try:
+            await (await connect(url)).close()
+            why = "the server answers slowly"
+        except psycopg.OperationalError as error:
+            why = " ".join(str(error).split())
+        raise NotNow(
+            f"No connection for the pool within {seconds:g} s ({why}); check the limits of "
+            "connections of server, database and role, or try again later."
+        ) from late
 
 
 def is_wrong_setting(error: psycopg.OperationalError) -> bool:

@@ -25,6 +25,7 @@ from domain.provider_call.outcome import (
 )
 from domain.provider_call.request_body import TransferBody
 from domain.provider_call.stripe_objects import ChargeAtStripe, TransferAtStripe
+from infrastructure.measurements import CallMeasurements
 from infrastructure.stripe.charges import charge_of
 from infrastructure.stripe.event_list import TYPES, event_page
 from infrastructure.stripe.outcomes import outcome_of
@@ -107,7 +108,8 @@ class StripeGateway:
         # A setting of the whole SDK: with telemetry it sends timings and platform, and writes a
         # file into the home directory.
         stripe.enable_telemetry = False
-        self._transport = transport or Transport(timeout, connections=2 * max_concurrency)
+        self.measured = CallMeasurements("stripe", "Stripe")
+        self._transport = transport or Transport(timeout, 2 * max_concurrency, self.measured)
         client = stripe.StripeClient(
             api_key,
             base_addresses={"api": base_url.rstrip("/")},

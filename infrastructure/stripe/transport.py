@@ -8,13 +8,16 @@ inside the call, which ends the call where warnings are errors; here the notice 
 
 import ssl
 from collections.abc import Mapping
+from time import monotonic
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 import stripe
 import structlog
 from stripe import AIOHTTPClient
 
+from infrastructure.measurements import CallMeasurements, outcome_of_status
 from infrastructure.redaction import clean
 
 if TYPE_CHECKING:
@@ -27,13 +30,33 @@ NOTICE = "Stripe-Notice"
 MOST_NOTICES = 100
 """Number of different notices that one process logs."""
 
+RESOURCES = {
+    "transfers", "reversals", "charges", "payment_intents", "accounts", "account", "events",
+    "refunds", "disputes", "payouts",
+}  # fmt: skip
+"""Names of Stripe's resources that may be labels of a metric."""
+
 log = structlog.get_logger()
+
+
+def operation_of(method: str, url: str) -> str:
+    """Return the name of a request, as the rate limiter names endpoints: the last resource in its
+    path, and the verb."""
+    parts = urlsplit(url).path.strip("/").split("/")[1:]
+    place = next((n for n in range(len(parts), 0, -1) if parts[n - 1] in RESOURCES), 0)
+    if not place:
+        return "other"
+    one = place < len(parts) or parts[-1] == "account"
+    verb = "create" if method.lower() == "post" else "retrieve" if one else "list"
+    return f"{parts[place - 1]}.{verb}"
 
 
 class Transport(AIOHTTPClient):
     """One pool of connections, bound to the event loop in which it is built."""
 
-    def __init__(self, timeout: float, connections: int) -> None:
+    def __init__(
+        self, timeout: float, connections: int, measured: CallMeasurements | None = None
+    ) -> None:
         """`timeout` in seconds for a whole exchange; `connections` is the number that may be open
         at once."""
         connector = aiohttp.TCPConnector(
@@ -45,12 +68,15 @@ class Transport(AIOHTTPClient):
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._notices: set[str] = set()
+        self._measured = measured or CallMeasurements("stripe", "Stripe")
         super().__init__(timeout=None, session=self._pool)
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """Send one request. Raises `stripe.APIConnectionError` with the real error as its cause."""
+        operation = operation_of(method, url)
+        began, outcome = monotonic(), "cancelled"
         try:
             # Stripe's API does not redirect, and following a redirect would post the body once
             # more.
@@ -58,9 +84,13 @@ class Transport(AIOHTTPClient):
                 method, url, headers=headers, data=post_data, allow_redirects=False
             ) as response:
                 body = await _whole(response.content)
+                outcome = outcome_of_status(response.status)
                 return body, response.status, self._without_notice(response.headers)
         except Exception as error:
+            outcome = "timeout" if isinstance(error, TimeoutError) else "connection"
             self._handle_request_error(error)
+        finally:
+            self._measured.ended(operation, began, outcome)
 
     def _without_notice(self, headers: "CIMultiDictProxy[str]") -> Mapping[str, str]:
         """Take Stripe's notices off, and log each different one once."""

@@ -88,4 +88,5 @@ def _application(
 def _backend(app: Starlette, service: Service) -> Backend:
     described, history = orjson.dumps(document(OPERATIONS)), FactReader(service.store)
     past = AsOfQueries(service.pool, history)
+    app.state.metrics.watch(service)
     return Backend(service, ReadModels(service.pool), history, past, app.state.metrics, described)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
+from structlog.contextvars import bound_contextvars
 
 from infrastructure.access import Caller, Role
 from infrastructure.postgres.as_of import AsOfQueries
@@ -27,6 +28,8 @@ from infrastructure.web.request_body import whole_body
 from infrastructure.web.requests import EXPECTED, ID_PATTERN, Parameters, RetryIn
 
 KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
+BOUND = ("order_id", "refund_id", "payment_id")
+"""Members of a body that are ids for the log lines."""
 MOST_ERRORS = 10
 """Limit of errors named in one answer."""
 
@@ -158,7 +161,9 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
         request.scope[OPERATION] = op.path
         try:
             require_role(request, op.allowed)
-            reply = await op.serve(await _call(op, request))
+            call = await _call(op, request)
+            with bound_contextvars(**_ids_of(call)):
+                reply = await op.serve(call)
         except Exception as error:
             return answer(problem_of(error))
         if isinstance(reply, Response):
@@ -169,6 +174,13 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
         return response
 
     return serve
+
+
+def _ids_of(call: ApiCall[BaseModel | None, Parameters]) -> dict[str, str]:
+    """Return the ids in the path and the body, for the log lines of the request."""
+    in_body = {name: getattr(call.body, name, None) for name in BOUND}
+    known = {name: str(value) for name, value in in_body.items() if value is not None}
+    return known | {name: str(value) for name, value in call.request.path_params.items()}
 
 
 async def _call(op: ApiOperation, request: Request) -> ApiCall[BaseModel | None, Parameters]:

@@ -22,6 +22,7 @@ from infrastructure.visible_text import csv_cells
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
 from scripts.commands.output import print_line
+from scripts.commands.progress import progress
 from scripts.exit_codes import FOUND, fail
 
 COLUMNS = (
@@ -82,11 +83,16 @@ async def run_backfill(settings: Settings, apply: bool, review: Path | None, as_
                 service.clock,
                 service.ledger_id,
             )
-            async for one in run.run(apply):
-                if isinstance(one, Doubt) and file is not None:
-                    csv.writer(file).writerow(csv_cells(_line(one), TEXTS).values())
-                    file.flush()
-                report.add(one)
+            every = await missing.destinations()
+            async with progress(
+                lambda: f"Stripe's lists: {missing.begun} of {every} destinations",
+                lambda: missing.begun / every if every else None,
+            ):
+                async for one in run.run(apply):
+                    if isinstance(one, Doubt) and file is not None:
+                        csv.writer(file).writerow(csv_cells(_line(one), TEXTS).values())
+                        file.flush()
+                    report.add(one)
     report.end()
     return FOUND if report.counts["need_a_person"] else 0
 

@@ -3,13 +3,14 @@ the exit code."""
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
 
 import typer
 
-from infrastructure.log_config import configure_logs
+from infrastructure.log_config import configure_logs, level_in
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -32,7 +33,7 @@ def command(
     def register(function: Function) -> Function:
         @wraps(function)
         def run(**arguments: object) -> None:
-            configure_logs()
+            configure_logs(level_in(os.environ))
             result = function(**arguments)
             code = asyncio.run(result) if inspect.iscoroutine(result) else result
             if isinstance(code, int):

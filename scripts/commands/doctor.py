@@ -24,7 +24,8 @@ from infrastructure.service import Service
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
 from scripts.commands.output import print_json, print_line
-from scripts.exit_codes import FOUND, code_of, sentence_of
+from scripts.error_sentences import code_of, sentence_of
+from scripts.exit_codes import FOUND
 
 TOLERATED_SKEW = 2.0
 """Tolerated difference in seconds between the clocks of this process and of the database.

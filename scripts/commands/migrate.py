@@ -1,6 +1,7 @@
 """Command `migrate`."""
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,8 +10,8 @@ from infrastructure.bootstrap import database
 from infrastructure.postgres import migrate as migrations
 from infrastructure.postgres.server_checks import await_server
 from scripts.commands.command import command, new_app
-from scripts.commands.options import read_settings
-from scripts.commands.output import print_line
+from scripts.commands.options import AsJson, read_settings
+from scripts.commands.output import print_json, print_line
 from scripts.exit_codes import fail
 
 app = new_app()
@@ -29,6 +30,7 @@ def migrate(
             help="For down: the name of this database, if the rows of dropped tables may be lost.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Migrate the database's schema up or down, or show its version."""
     if action not in ("up", "down", "status"):
@@ -40,9 +42,13 @@ def migrate(
         writes = action != "status"
         asyncio.run(await_server(url, settings.start_timeout, writable=writes, pooled=True))
         if action == "up":
-            migrations.up(url, to, on_notice=typer.echo)
+            migrations.up(url, to, on_notice=partial(typer.echo, err=as_json))
         elif to is not None and action == "down":
-            migrations.down(url, to, destroy=destroy, on_notice=typer.echo)
+            notice = partial(typer.echo, err=as_json)
+            migrations.down(url, to, destroy=destroy, on_notice=notice)
+        if as_json:
+            print_json(version._asdict() for version in migrations.status(url))
+            return
         for version in migrations.status(url):
             applied = (
                 "waiting"

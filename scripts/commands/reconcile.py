@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from application.rate_limited_stripe import RateLimitedStripe
 from application.reconciliation.adoption import IGNORED, adopt
@@ -22,6 +21,7 @@ from infrastructure.service import Service
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, instant_of, read_settings, require_text
+from scripts.commands.progress import progress
 from scripts.commands.reconcile_report import ReconcileReport
 from scripts.exit_codes import FOUND, fail
 
@@ -86,13 +86,13 @@ async def reconcile(
             reader = _reader(service, seen, writes=bool(chosen))
             period = _period(since, until, service.clock.now())
             kept = await FoundDifferences.begin(service.pool)
-            with Console(stderr=True).status("reading Stripe's transfers") as status:
+            async with progress(
+                lambda: f"Stripe's transfers: {reader.read} read, {report.count} findings",
+                lambda: reader.part_read(*period),
+            ):
                 async for found in reader.differences(*period):
                     report.add(found)
                     await kept.add(found)
-                    status.update(
-                        f"reading Stripe's transfers: {reader.read} read, {report.count} findings"
-                    )
             await kept.end(*period, reader.read)
             if unknown := chosen - report.chosen.keys():
                 fail(

@@ -9,7 +9,7 @@ import pytest
 from infrastructure.hyperswitch.response_checks import refund_at_psp
 from infrastructure.redaction import clean, hide, protect, storable
 from infrastructure.stripe.response_checks import reversal_at_stripe, transfer_at_stripe
-from scripts.exit_codes import one_line_errors
+from scripts.one_line_errors import one_line_errors
 
 LIKE_KEYS = [f"{prefix}_20261120_0001" for prefix in ("sk", "rk", "pk", "whsec", "snd", "prd")]
 

@@ -29,7 +29,7 @@ COMMANDS = [
     "statement", "retry",
     "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "torture", "backfill", "rebuild", "verify", "seal", "reconcile",
-    "import",
+    "import", "settings", "status", "find", "why",
 ]  # fmt: skip
 NOWHERE = "http://127.0.0.1:9"
 
@@ -70,6 +70,12 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["serve"], {"LEDGER_HOST": "0.0.0.0"}, "LEDGER_API_TOKEN"),
         (["worker"], {"STRIPE_API_KEY": "pk_live_x"}, "STRIPE_API_KEY"),
         (["simulate-faults", "--schedules", "0"], {}, "--schedules"),
+        (["simulate-week", "--seed", "abc"], {}, "--seed"),
+        (["nonsense"], {}, "nonsense"),
+        (["history", "--nonsense"], {}, "--nonsense"),
+        (["history"], {}, "ID"),
+        (["settings"], {"LEDGER_PORT": "none"}, "LEDGER_PORT"),
+        (["settings"], {"LEDGER_LOG_LEVEL": "loud"}, "LEDGER_LOG_LEVEL"),
         (["simulate-faults", "--processes", "65"], {}, "--processes"),
         (["simulate-faults", "--shrink", "--json"], {}, "--shrink"),
         (["transfers", "--status", "gone"], {}, "--status"),

@@ -11,7 +11,7 @@ from tests.scripts.test_command_line import NOWHERE, paid_order, run
 
 COMMANDS = [
     ["transfers"], ["alarms"], ["history", "o1"], ["inbox", "list"], ["verify"], ["seal"],
-    ["rebuild", "--dry-run"], ["reconcile"], ["doctor"],
+    ["status"], ["find", "o1"], ["why", "o1"], ["rebuild", "--dry-run"], ["reconcile"], ["doctor"],
     ["statement", "s1", "--from", "2026-01-01T00:00:00Z", "--to", "2027-01-01T00:00:00Z"],
     ["retry", str(uuid4()), "--actor", "mia", "--reason", "a test"],
     ["pause", "--actor", "mia", "--reason", "a test"],

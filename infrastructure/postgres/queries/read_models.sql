@@ -87,9 +87,6 @@ select stream_id, payout_id, account, seller_ids, amount, currency, status, arri
  order by created_at desc, stream_id
  limit %(limit)s;
 
--- statuses: how many transfers have each status
-select status, count(*) from seller_transfers where created_at > '-infinity' group by status;
-
 -- oldest_reversal: the age of the oldest reversal that is still owed, in seconds
 select coalesce(extract(epoch from now() - min(created_at)), 0)::float8
   from transfer_reversals where status in ('requested', 'queued');

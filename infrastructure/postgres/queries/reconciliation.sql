@@ -32,6 +32,11 @@ select destination
  order by destination
  limit 1;
 
+-- destinations: how many destinations next_destination gives
+select count(distinct destination)
+  from seller_transfers
+ where (stripe_transfer_id is null or stripe_transfer_id = '') and status <> 'cancelled';
+
 -- without_id: transfers to a destination that are paid without an id, or that an older system left open: it may have paid them.
 -- A transfer that this ledger made and that was never paid must get no id.
 select t.transfer_id, t.order_id, t.seller_id, t.destination, t.amount, t.currency, t.status, t.transfer_group,

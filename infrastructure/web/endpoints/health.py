@@ -1,21 +1,16 @@
 """Health, readiness, metrics, and the OpenAPI document."""
 
-import asyncio
-
 import psycopg
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.migration_files import read_migrations
 from infrastructure.redaction import hide
-from infrastructure.web.metrics import MetricsSnapshot
 from infrastructure.web.operation import ApiCall, Backend, Reply
 from infrastructure.web.problems import Problem
 from infrastructure.web.requests import Parameters
 from infrastructure.web.responses import Alive, Ready
 
-DATABASE_WITHIN_SECONDS = 5.0
 NEWEST = read_migrations()[-1].version
 """The newest migration of this release."""
 
@@ -48,30 +43,9 @@ async def _behind(backend: Backend) -> list[str]:
 
 
 async def expose_metrics(call: Watch) -> Response:
-    text = call.backend.metrics.exposition(await _snapshot(call.backend))
+    text = await call.backend.metrics.exposition()
     return Response(text, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
 async def describe(call: Watch) -> Response:
     return Response(call.backend.document, media_type="application/json")
-
-
-async def _snapshot(backend: Backend) -> MetricsSnapshot:
-    """Read the values from the database; without a database the process shows its own counters
-    only."""
-    service, reads = backend.service, backend.reads
-    try:
-        async with asyncio.timeout(DATABASE_WITHIN_SECONDS):
-            return MetricsSnapshot(
-                up=True,
-                facts=await service.store.head(),
-                transfers=await reads.statuses(),
-                oldest_reversal_seconds=await reads.oldest_reversal(),
-                oldest_due_seconds=await service.due_work.ages(),
-                inbox=await service.inbox.counts(),
-                missed=await service.inbox.missed(),
-                alarms=await reads.open_alarms(),
-                breaker=await PostgresCircuitBreaker(service.pool).state(),
-            )
-    except (psycopg.Error, TimeoutError):
-        return MetricsSnapshot()

@@ -9,14 +9,21 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import mkdtemp
+from time import monotonic
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from infrastructure.postgres.connections import new_pool
 from infrastructure.postgres.embedded.client import _server_account
-from infrastructure.postgres.server_checks import NotNow, UnusableServer, await_server
+from infrastructure.postgres.server_checks import (
+    NotNow,
+    UnusableServer,
+    await_server,
+    open_pool,
+)
 from tests.infrastructure.postgres.conftest import ConnectionProxy
 from tests.scripts.test_command_line import paid_order, run
 from tests.support.postgres_server import PostgresServer, _free_port, servers
@@ -60,6 +67,18 @@ def test_other_encoding_is_refused_with_one_sentence(postgres_server: str, encod
                 assert f"has the encoding {encoding}, expected UTF8; create it with" in line
         finally:
             owner.execute(f"drop database {name} with (force)".encode())
+
+
+async def test_pool_that_cannot_open_names_the_cause_in_time(database_url: str) -> None:
+    name = Identifier(urlsplit(database_url).path.removeprefix("/"))
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(SQL("alter database {} connection limit 0").format(name))
+    pool = new_pool(database_url)
+    began = monotonic()
+    with pytest.raises(NotNow, match=r"within 1 s .*too many connections for database"):
+        await open_pool(pool, database_url, AT_ONCE)
+    assert monotonic() - began < 15  # the pool's own time limit is 30 s
+    await pool.close()
 
 
 async def test_server_that_comes_later_is_awaited(proxy: ConnectionProxy) -> None:
