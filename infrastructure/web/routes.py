@@ -116,6 +116,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "not_found",
             "content_differs",
             "exceeds_order",
+            "order_not_paid",
             "contradiction",
             "refused",
             "psp_not_configured",
