@@ -34,7 +34,7 @@ class Loop(ABC):
     def trouble(self) -> str | None:
         """Return the reason why this loop makes no progress; None if it does."""
         now = asyncio.get_running_loop().time()
-        if self._began is not None and now - self._began > self.longest_turn:
+        if self._began is not None and self.stuck():
             return f"its turn has lasted {now - self._began:.0f} s"
         if self._failing is not None and now - self._failing[0] > TOLERATED_FAILURES:
             since, why = self._failing
@@ -46,6 +46,12 @@ class Loop(ABC):
         first."""
         now = asyncio.get_running_loop().time()
         return None if self._progressed is None else now - self._progressed
+
+    def stuck(self) -> bool:
+        """Return whether a turn does not end. Failing turns do end: their cause is usually the
+        database, and a restart would not cure it."""
+        now = asyncio.get_running_loop().time()
+        return self._began is not None and now - self._began > self.longest_turn
 
     def wake(self) -> None:
         """End the sleep, since there may be work."""

@@ -84,6 +84,14 @@ def step(currency: str) -> int:
     return max(1, STRIPE.get(currency, HUNDREDTHS).step // _factor(currency))
 
 
+def in_major_units(amount: int, currency: str) -> str:
+    """Write an amount for a reader: 7500 of EUR is `75.00 EUR`, 500 of JPY is `500 JPY`."""
+    decimals = LEDGER.get(currency.upper(), HUNDREDTHS).decimals
+    whole, fraction = divmod(abs(amount), 10**decimals)
+    digits = f"{whole}.{fraction:0{decimals}}" if decimals else str(whole)
+    return f"{'-' if amount < 0 else ''}{digits} {currency.upper()}"
+
+
 def require_payable(currency: str, amount: int) -> None:
     """Check that Stripe can transfer this amount. Raises BadMoney."""
     if currency in UNKNOWN_TO_STRIPE:

@@ -96,7 +96,21 @@ class UnknownId(Refused):
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
-        super().__init__(f"There is no {kind} {name!r}; check the id, or record it first.")
+        super().__init__(f"There is no {kind} {name!r}; check the id, or record the {kind} first.")
+
+
+class OrderNotPaid(Refused):
+    """The order has no payment that could be refunded: its report may still be on its way."""
+
+    code = "order_not_paid"
+
+    def __init__(self, order_id: str, lacks: str) -> None:
+        self.order_id = order_id
+        super().__init__(
+            f"Order {order_id!r} {lacks}, so there is no payment to refund. Wait for the webhook "
+            f"of its payment, or report the payment with POST /v1/orders/{order_id}/paid; then try "
+            "again."
+        )
 
 
 class CollectedDiffers(ContentDiffers):

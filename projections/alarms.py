@@ -253,8 +253,7 @@ def _raises(fact: Fact) -> AlarmRow | None:
         case dispute.Opened():
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
-                f"{fact.amount} {fact.currency} (minor units) "
-                f"at {fact.provider}."
+                f"{money(fact.amount, fact.currency)} at {fact.provider}."
             )
             return _raised(_A.DISPUTE_OPEN, fact, detail)
         case refund_facts.Failed() if fact.after_success:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Set-up and tasks of the project: `python3 scripts/dev.py demo | test | check | wheel | audit |
-serve | bench | setup`.
+"""Set-up and tasks of the project: `python3 scripts/dev.py demo | test | check | wheel | docs |
+audit | serve | bench | setup`.
 
 Standard library only, so that Python 3.11+ with pip is the only prerequisite. Everything is
 installed into `.venv` next to pyproject.toml. A stamp with the pins, Python and directory of the
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check()
     if command == "wheel":
         return check_wheel()
+    if command == "docs":
+        return run("-m", "scripts.documentation")
     if command == "audit":  # pip-audit gets an environment of its own
         return subprocess.run([(pip_at_hand() or [str(PYTHON)])[0], "scripts/audit.py"]).returncode
     return replace_process(
@@ -82,6 +84,7 @@ def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
         "check": "format, lint, types, import rules, pins",
         "wheel": "build the wheel, install it into an empty environment, run its demo",
         "audit": "show known advisories about the pinned packages; informs only",
+        "docs": "write the generated parts of the documentation",
         "serve": "run the service on the embedded database and the simulators",
         "bench": "measure speed as ratios in one run",
     }

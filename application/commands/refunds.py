@@ -16,6 +16,7 @@ from domain.errors import (
     Contradiction,
     ExceedsOrder,
     NotTheAuthority,
+    OrderNotPaid,
     OutdatedAnswer,
     Refused,
 )
@@ -290,14 +291,11 @@ def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Re
         return RecordedRefund(refund, False)
     if not order.paid or order.payment_id is None:
         lacks = (
-            "is not paid yet"
+            "has no confirmed payment yet"
             if not order.paid
             else "was paid by a payment that the ledger does not know"
         )
-        raise Refused(
-            f"Order {order.order_id!r} {lacks}, so there is no payment that could be refunded; "
-            "report it first."
-        )
+        raise OrderNotPaid(order.order_id, lacks)
     if claim_authority(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
         raise Refused(
             f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot "

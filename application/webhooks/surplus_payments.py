@@ -6,6 +6,7 @@ from application.commands.disputes import DisputeReport
 from application.commands.refunds import RefundReport
 from application.commands.subjects import subject_of_order
 from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookAlarm
+from domain.currency import in_major_units
 from domain.dispute import DisputeStatus
 from domain.errors import OtherPayment
 
@@ -19,7 +20,7 @@ def refund_of_surplus(
     succeeded concerns a person."""
     if not succeeded:
         return Ignored(str(other))
-    told = f"Refund {report.name!r} of {report.amount} {report.currency} (minor units)"
+    told = f"Refund {report.name!r} of {in_major_units(report.amount, report.currency)}"
     return Parked(
         subject_of_order(report.order_id),
         _sentence(event, told, other),
@@ -35,7 +36,7 @@ def dispute_of_surplus(
     if not _OVER.isdisjoint(report.reported):
         return Ignored(str(other))
     told = (
-        f"Dispute {report.dispute_id!r} of {report.amount} {report.currency} (minor units), to be "
+        f"Dispute {report.dispute_id!r} of {in_major_units(report.amount, report.currency)}, to be "
         "answered at the provider,"
     )
     return Parked(

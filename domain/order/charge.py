@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
+from domain.currency import in_major_units
 from domain.errors import NothingToRead
 from domain.identity import SALE
 from domain.order.aggregate import Order
@@ -160,8 +161,8 @@ def _sources(
             )
         elif transfer.amount > left:
             reasons[transfer.seller_id] = (
-                f"The charge {seen.charge_id!r} has {left} {currency} (minor units) left for this "
-                "transfer."
+                f"The charge {seen.charge_id!r} has {in_major_units(left, currency)} left for "
+                "this transfer."
             )
         else:
             reasons[transfer.seller_id] = None

@@ -8,6 +8,7 @@ So in any order of reports the payment finds the transfer, and the refund its re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from domain.currency import in_major_units
 from domain.errors import Refused
 from domain.identity import SALE
 from domain.order.aggregate import Order
@@ -55,7 +56,7 @@ def learn_made_transfer(
         ]
         if len(fitting) != 1:
             raise DoesNotFit(
-                f"{seen.stripe_transfer_id} pays {seen.amount} {seen.currency} (minor units) to "
+                f"{seen.stripe_transfer_id} pays {in_major_units(seen.amount, seen.currency)} to "
                 f"{seen.destination}, which is the share of {len(fitting)} sellers of order "
                 f"{order.order_id!r}; expected exactly one. Compare the split of the payment with "
                 "the order's shares."

@@ -9,6 +9,7 @@ call may still be under way.
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from domain.currency import in_major_units
 from domain.provider_call import deferral
 from domain.provider_call.operation import Deferral, Operation
 from domain.provider_call.outcome import Failure, Hindrance, NotExecuted, Rejected, Unknown
@@ -160,8 +161,9 @@ def _told(refund: Refund, again: Deferral, now: datetime, policy: Policy) -> Def
         return again
     sentence = (
         f"The payment provider has not decided refund {refund.refund_id!r} of order "
-        f"{refund.order_id!r} since {refund.created_on:%Y-%m-%d %H:%M} UTC: {refund.amount} "
-        f"{refund.currency} (minor units) of the order stay reserved. Ask the payment provider; "
+        f"{refund.order_id!r} since {refund.created_on:%Y-%m-%d %H:%M} UTC: "
+        f"{in_major_units(refund.amount, refund.currency)} of the order stay "
+        "reserved. Ask the payment provider; "
         f"the alarm ends with its decision. Its last answer: {again.detail}"
     )
     return again._replace(undecided_since=refund.created_on, detail=sentence)

@@ -16,7 +16,12 @@ class WrongBinding(LedgerError):
     def __init__(self, what: str, bound: str, asked: str) -> None:
         self.what, self.bound, self.asked = what, bound, asked
         super().__init__(
-            f"This database belongs to {what} {bound!r}, but the present key is of {what} "
-            f"{asked!r}; "
-            f"use the key of {bound!r}, or another database."
+            f"This database holds data of {what} {bound!r}, but {_present_key(what, asked)}. Use a "
+            f"key of {what} {bound!r}, or a new, empty database."
         )
+
+
+def _present_key(what: str, asked: str) -> str:
+    if (what, asked) == ("mode", "simulator"):
+        return "STRIPE_API_KEY is not set, so this process would use the simulator"
+    return f"STRIPE_API_KEY is of {what} {asked!r}"

@@ -72,6 +72,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "illegal_transition": ProblemKind(409, "The life cycle forbids it"),
     "psp_not_configured": ProblemKind(409, "No payment provider is configured"),
     "psp_refused": ProblemKind(409, "The payment provider refused"),
+    "order_not_paid": ProblemKind(409, "The order has no confirmed payment yet"),
     "refused": ProblemKind(409, "The request is not possible in the present state"),
     "body_too_large": ProblemKind(413, "The body is too large"),
     "unsupported_media_type": ProblemKind(415, "Only JSON is accepted"),

@@ -129,6 +129,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
             "not_found",
             "content_differs",
             "exceeds_order",
+            "order_not_paid",
             "contradiction",
             "refused",
             "psp_not_configured",

@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
+from domain.currency import in_major_units
 from domain.identity import DISPUTE
 
 
 def money(amount: int, currency: str | None) -> str:
-    """Format an amount in minor units, with its currency if that is known."""
-    unit = "minor unit" if abs(amount) == 1 else "minor units"
-    return f"{amount} {unit} of {currency}" if currency else f"{amount} {unit}"
+    """Format an amount, such as `75.00 EUR`; in minor units if its currency is unknown."""
+    if currency:
+        return in_major_units(amount, currency)
+    return f"{amount} {'minor unit' if abs(amount) == 1 else 'minor units'}"
 
 
 def at(instant: datetime) -> str:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import psycopg
+import typer
 
 from application.missed_webhooks.poller import UNCHECKED
 from domain.provider_call.outcome import LookUpFailed, NotExecuted, Rejected, Unknown
@@ -24,6 +25,7 @@ from infrastructure.service import Service
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
 from scripts.commands.output import print_json, print_line
+from scripts.commands.stripe_account import require_account_id, stripe_account
 from scripts.error_sentences import code_of, sentence_of
 from scripts.exit_codes import FOUND
 
@@ -52,18 +54,37 @@ class CheckResult(NamedTuple):
     detail: str
 
 
+OfStripe = Annotated[
+    bool,
+    typer.Option(
+        "--stripe",
+        help="Also check what the Stripe account lacks: the key, Connect, webhook endpoints and "
+        "their events, the balance. Only reads.",
+    ),
+]
+Seller = Annotated[
+    str | None,
+    typer.Option(
+        "--seller-account",
+        help="Also check that this account (acct_…) can receive transfers; implies --stripe.",
+    ),
+]
 app = new_app()
 Check = Callable[[Service], Awaitable[CheckResult]]
 
 
 @command(app, "transfer-ledger doctor")
-async def doctor(as_json: AsJson = False) -> int:
+async def doctor(as_json: AsJson = False, stripe: OfStripe = False, seller: Seller = None) -> int:
     """Check settings, database, Stripe and the PSP; exit 1 when a check fails, 2 or 75 when the
     ledger cannot start at all."""
+    require_account_id(seller)
     settings, code = read_settings(), 0
     try:
         async with running(settings, loops=False) as service:
             results = [await _checked(check, service) for check in CHECKS]
+            if stripe or seller is not None:
+                found = await stripe_account(service, seller)
+                results += [CheckResult(*part) for part in found]
     except (NotNow, UnusableServer, MissingRight, MigrationError, psycopg.Error) as error:
         results, code = [_unusable(error)], code_of(error)
     if as_json:

@@ -6,6 +6,7 @@ import typer
 
 from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
+from projections.sentences.pause import named
 from scripts.commands.command import command, new_app
 from scripts.commands.options import (
     Actor,
@@ -121,7 +122,16 @@ async def resume(
     scope = _scope(seller, work, look_up_first)
     async with stored(read_settings(), writes=True) as storage:
         new = await storage.commands.operator.resume(scope, actor, reason)
-    print_line(f"{scope} goes on." if new else f"{scope} was not paused.")
+    if look_up_first:
+        print_line(
+            "The ledger no longer looks each call up at Stripe before it sends."
+            if new
+            else "No look-up before each send was required, so nothing changed."
+        )
+        return
+    print_line(
+        f"Resumed: {named(scope)}." if new else "Nothing was paused there, so nothing changed."
+    )
 
 
 def _scope(seller: str | None, work: str | None, look_up_first: bool = False) -> str:

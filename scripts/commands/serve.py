@@ -17,6 +17,7 @@ from infrastructure.bootstrap import running
 from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money
 from infrastructure.simulators.selection import deliver_webhooks
+from infrastructure.systemd import Systemd
 from infrastructure.web.app import HEALTH, application_of
 from infrastructure.web.http_protocol import BoundedProtocol
 from infrastructure.web.operation import ApiOperation
@@ -43,6 +44,20 @@ log = structlog.get_logger()
 class DrainedServer(uvicorn.Server):
     """uvicorn without its signal handlers, which would end the process before the workers have
     drained."""
+
+    def __init__(self, config: uvicorn.Config, systemd: Systemd | None = None) -> None:
+        super().__init__(config)
+        self._systemd = systemd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._systemd is not None:
+            self._systemd.ready("serving")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._systemd is not None:
+            self._systemd.stopping()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,8 +92,9 @@ def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 async def _serve(settings: Settings, listening: socket.socket, look_up_first: bool) -> None:
+    systemd = Systemd()
     async with running(settings, look_up_first=look_up_first) as service:
-        server = DrainedServer(_uvicorn(service))
+        server = DrainedServer(_uvicorn(service), systemd)
         _on_signal(lambda: _end(service, server))
         ending = asyncio.create_task(_end_after_failure(service, server))
         host, port = listening.getsockname()[:2]
@@ -92,22 +108,26 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
         log.info(
             "serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url
         )
-        await server.serve([listening])
+        async with systemd.watching(service.running):
+            await server.serve([listening])
         ending.cancel()
         log.info("draining")
     _finish(service)
 
 
 async def _work(settings: Settings, listening: socket.socket | None, look_up_first: bool) -> None:
+    systemd = Systemd()
     async with running(settings, look_up_first=look_up_first) as service:
         stopping = asyncio.Event()
         _on_signal(stopping.set)
         log.info("working", stripe=service.stripe_url, psp=service.psp_url)
-        async with _health_page(service, listening):
+        async with _health_page(service, listening), systemd.watching(service.running):
+            systemd.ready("working")
             ends = [asyncio.create_task(event.wait()) for event in (stopping, service.failed)]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in ends:
                 task.cancel()
+            systemd.stopping()
             log.info("draining")
     _finish(service)
 

@@ -12,6 +12,7 @@ from domain.currency import (
     UNKNOWN_TO_STRIPE,
     Unit,
     from_stripe,
+    in_major_units,
     require_payable,
     step,
     to_stripe,
@@ -48,6 +49,22 @@ def test_law_conversion_there_and_back_changes_nothing(currency: str, amount: in
     assert from_stripe(currency, to_stripe(currency, amount)) == amount
     in_steps = amount * step(currency)
     assert to_stripe(currency, in_steps) % STRIPE.get(currency, Unit()).step == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        (7_500, "EUR", "75.00 EUR"),
+        (5, "usd", "0.05 USD"),
+        (500, "JPY", "500 JPY"),
+        (12_345, "KWD", "12.345 KWD"),
+        (-77, "EUR", "-0.77 EUR"),
+    ],
+)
+def test_amount_for_a_reader_has_the_currencys_decimals(
+    amount: int, currency: str, shown: str
+) -> None:
+    assert in_major_units(amount, currency) == shown
 
 
 def test_stripe_counts_no_currency_in_larger_units_than_the_ledger() -> None:

@@ -15,7 +15,7 @@ import pytest
 from application.ports import FleetState
 from application.process_managers.refunds import RefundProcess
 from application.unit_of_work import UnitOfWork
-from domain.errors import ExceedsOrder, Refused
+from domain.errors import ExceedsOrder, OrderNotPaid
 from domain.identity import order_stream
 from domain.order.facts import RefundReleased
 from domain.pause import EVERYTHING, scope_of_work
@@ -106,7 +106,7 @@ async def test_refund_that_the_psp_leaves_pending_raises_an_alarm_until_decided(
 
         (detail,) = await refund_view.view.until(alarms, "refund_undecided is raised")
         assert "order 'o1'" in detail
-        assert "500 EUR (minor units) of the order stay reserved" in detail
+        assert "5.00 EUR of the order stay reserved" in detail
         await refund_view.psp.settle_refund("r1", "failed")
         await refund_view.reached("failed")
         assert await alarms() == []
@@ -273,7 +273,7 @@ async def test_refund_of_order_without_known_payment_is_refused(
 ) -> None:
     async with system.at_work() as caller:
         await caller.order("o1", 1_000, anna=900)
-        with pytest.raises(Refused, match="is not paid yet"):
+        with pytest.raises(OrderNotPaid, match="has no confirmed payment yet"):
             await caller.ask_refund("r1")
 
 

@@ -233,7 +233,7 @@ async def test_shares_above_the_charge_are_paid_from_the_balance(
     rows = await view.reached("o1", "completed", "completed")
     assert await sources(stripe) == [made["latest_charge"], None]
     decided = await view.happened(rows[1].transfer_id, SourceDecided)
-    assert "has 100 EUR (minor units) left" in decided.why
+    assert "has 1.00 EUR left" in decided.why
 
 
 async def test_used_up_charge_is_left_out_under_the_next_key(

@@ -213,7 +213,7 @@ async def test_pause_is_shown_until_resumed(database_url: str) -> None:
         "mia paused all work for seller 's1': account under review",
     )
     assert (
-        "goes on"
+        "Resumed: all work for seller 's1'."
         in run("resume", "--seller", "s1", "--actor", "mia", "--reason", "all is well", **at).stdout
     )
     assert json.loads(run("alarms", "--json", **at).stdout) == []
@@ -310,7 +310,7 @@ def test_simulator_ledger_with_live_key_exits_with_one_line(
     )
     assert ended.returncode == 2
     (line,) = ended.stderr.strip().splitlines()
-    assert "belongs to mode 'simulator'" in line
+    assert "holds data of mode 'simulator'" in line
     assert "'live'" in line
 
 

@@ -14,6 +14,7 @@ from application.webhooks.handler import (
 )
 from application.webhooks.hyperswitch.events import PaymentContent
 from application.webhooks.order_of_event import payment_at_psp
+from domain.currency import in_major_units
 from domain.errors import CollectedDiffers, PaymentVoided
 from domain.order.aggregate import Order
 from domain.order.collected import require_not_voided
@@ -82,7 +83,7 @@ class PaymentReports:
             return DONE
         detail = (
             f"The payment {payment.payment_id!r} of order {order_id!r}, which had received "
-            f"{order.collected} {order.currency} (minor units), was cancelled after its capture: "
+            f"{in_major_units(order.collected, order.currency)}, was cancelled after its capture: "
             "the buyer has his money back without a refund"
         )
         await orders.record_payment_failure(

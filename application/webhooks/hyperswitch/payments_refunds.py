@@ -41,6 +41,7 @@ from application.webhooks.order_of_event import (
     payment_at_psp,
 )
 from application.webhooks.surplus_payments import refund_of_surplus
+from domain.currency import in_major_units
 from domain.errors import (
     BadMoney,
     CollectedDiffers,
@@ -137,8 +138,9 @@ class HyperswitchPaymentsRefunds:
         if isinstance(report, Parked):
             return Ignored("a surcharge of no order of this ledger")
         reason = (
-            f"refund {report.name!r} of {report.amount} {report.currency} (minor units) gives back "
-            f"a surcharge of order {report.order_id!r}: a person decides whether sellers bear it"
+            f"refund {report.name!r} of {in_major_units(report.amount, report.currency)} gives "
+            f"back a surcharge of order {report.order_id!r}: a person decides whether "
+            "sellers bear it"
         )
         return Parked(subject_of_order(report.order_id), reason, WebhookAlarm.REFUND_DISAGREES)
 

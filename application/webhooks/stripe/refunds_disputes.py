@@ -38,7 +38,7 @@ from application.webhooks.stripe.events import (
 )
 from application.webhooks.stripe.unconfirmed_refunds import UNCONFIRMED, UnconfirmedRefunds
 from application.webhooks.surplus_payments import dispute_of_surplus, refund_of_surplus
-from domain.currency import from_stripe
+from domain.currency import from_stripe, in_major_units
 from domain.dispute import RANK, DisputePolicy, DisputeStatus
 from domain.errors import Contradiction, NotTheAuthority, OtherPayment
 from domain.identity import refund_stream
@@ -192,11 +192,12 @@ class StripeRefundsDisputes:
         """Let the event wait for the decision of a person about the rest of the money."""
         if not await self._commands.disputes.record_part(report, still_withdrawn):
             return Ignored("a person decided how much of the order the dispute takes")
-        kept = ", ".join(f"{amount} {code}" for code, amount in still_withdrawn.items())
+        kept = ", ".join(in_major_units(amount, code) for code, amount in still_withdrawn.items())
         reason = (
-            f"{kept} (minor units) of dispute {report.dispute_id} over {report.amount} "
-            f"{report.currency} of order {report.order_id!r} stay withdrawn: a person decides how "
-            "much of the order the dispute takes"
+            f"{kept} of dispute {report.dispute_id} over "
+            f"{in_major_units(report.amount, report.currency)} of order "
+            f"{report.order_id!r} stay withdrawn: a person decides how much of the order the "
+            "dispute takes"
         )
         subject = subject_of_dispute(report.dispute_id)
         return Parked(subject, reason, WebhookAlarm.DISPUTE_REINSTATED_IN_PART)

@@ -17,7 +17,7 @@ from application.ports import Clock
 from application.webhooks.handler import Ignored, Parked, StoredEvent, WebhookAlarm
 from application.webhooks.stripe.event_object import ObjectUnread, StripeObjects
 from application.webhooks.stripe.events import RefundObject
-from domain.currency import whole_from_stripe
+from domain.currency import in_major_units, whole_from_stripe
 from domain.errors import NotTheAuthority
 from domain.identity import DISPUTE
 from domain.money import currency
@@ -74,7 +74,7 @@ class UnconfirmedRefunds:
         if await self._has_failed(refund):
             return Ignored("the refund has failed at Stripe since")
         whole = whole_from_stripe(refund.currency, refund.amount)
-        amount = f"{whole} {currency(refund.currency)} (minor units)"
+        amount = in_major_units(whole, currency(refund.currency))
         reason = (
             f"Stripe shows refund {refund.id} of {amount} for order {order_id!r}, and the payment "
             "provider, which refunds this order, has reported no such refund: nothing is taken "

@@ -1,7 +1,7 @@
 """The simulated Stripe's objects and balances, and the events of the running change."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from infrastructure.simulators.common.clock import SimClock
@@ -66,6 +66,8 @@ class SimulatedStripeBooks(StoreGroup):
         at which the money becomes available."""
         self.announced: list[StripeEventRow] = []
         """Events of the running change, not yet given to the webhooks."""
+        self.webhook_endpoints: Callable[[], list[dict[str, Any]]] = list
+        """Endpoints as the API lists them. The webhooks keep them, and set this."""
         self.reversals_begin_pending = False
         """True if new reversals wait for a decision: see `pending_reversals.py`."""
         self.begin()

@@ -160,6 +160,15 @@ def _retrieve_account(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     return account_json(account)
 
 
+def _list_accounts(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
+    rows, more = books.accounts.page(request.params, lambda row: not (row.deleted or row.revoked))
+    return list_json("/v1/accounts", [account_json(row) for row in rows], more)
+
+
+def _list_webhook_endpoints(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
+    return list_json("/v1/webhook_endpoints", books.webhook_endpoints(), has_more=False)
+
+
 def _retrieve_event(books: SimulatedStripeBooks, request: ApiRequest) -> Json:
     event = books.events.get(request.target["id"])
     if event is None or event.account != request.account or event.created < _oldest_event(books):
@@ -282,7 +291,15 @@ OPERATIONS: tuple[StripeOperation, ...] = (
     StripeOperation(
         "account.retrieve", "GET", "/v1/account", _retrieve_own_account, for_accounts=True
     ),
+    StripeOperation("accounts.list", "GET", "/v1/accounts", _list_accounts, accepted.PAGING),
     StripeOperation("accounts.retrieve", "GET", "/v1/accounts/{id}", _retrieve_account),
+    StripeOperation(
+        "webhook_endpoints.list",
+        "GET",
+        "/v1/webhook_endpoints",
+        _list_webhook_endpoints,
+        accepted.PAGING,
+    ),
     StripeOperation(
         "events.list", "GET", "/v1/events", _list_events, accepted.LIST_EVENTS, for_accounts=True
     ),

@@ -46,6 +46,22 @@ class WebhookEndpoint(WebhookTarget):
         )
 
 
+def endpoint_json(books: SimulatedStripeBooks, endpoint: WebhookEndpoint) -> dict[str, Any]:
+    """Show an endpoint as Stripe's list does. `application` marks those for connected accounts."""
+    return {
+        "id": endpoint.id,
+        "object": "webhook_endpoint",
+        "api_version": None,
+        "application": "ca_simulator" if endpoint.connect else None,
+        "description": None,
+        "enabled_events": endpoint.types,
+        "livemode": books.config.livemode,
+        "metadata": {},
+        "status": "enabled",
+        "url": endpoint.url,
+    }
+
+
 def webhook_request(
     books: SimulatedStripeBooks, endpoint: WebhookEndpoint, event: StripeEventRow
 ) -> WebhookRequest:

@@ -16,7 +16,11 @@ from infrastructure.simulators.common.webhooks import ProviderWebhooks
 from infrastructure.simulators.stripe.books import SimulatedStripeBooks
 from infrastructure.simulators.stripe.rows import StripeEventRow
 from infrastructure.simulators.stripe.state_file import Record, Records, WriteBuffer
-from infrastructure.simulators.stripe.webhook_endpoints import WebhookEndpoint, webhook_request
+from infrastructure.simulators.stripe.webhook_endpoints import (
+    WebhookEndpoint,
+    endpoint_json,
+    webhook_request,
+)
 
 Sender: TypeAlias = WebhookSender[WebhookEndpoint, StripeEventRow]
 
@@ -29,6 +33,10 @@ class StripeWebhooks(ProviderWebhooks[WebhookEndpoint, StripeEventRow]):
         super().__init__(books.config.seed, books.clock, books.config.deliver)
         self._books = books
         self._buffer = buffer
+        books.webhook_endpoints = self._as_stripe_shows
+
+    def _as_stripe_shows(self) -> list[dict[str, Any]]:
+        return [endpoint_json(self._books, sender.endpoint) for sender in self._senders.values()]
 
     def compose(self, target: WebhookEndpoint, event: StripeEventRow) -> WebhookRequest:
         return webhook_request(self._books, target, event)

@@ -160,7 +160,7 @@ async def test_alarm_of_a_surplus_refund_names_what_to_do(ledger: ToldLedger) ->
     await ledger.sells(payment_id="pay_1")
     await ledger.psp_tells("refund_succeeded", {**AT_PSP, "payment_id": "pay_2"})
     (alarm,) = await ledger.storage.alarms.raised()
-    named = ("'o1'", "pay_1", "pay_2", "400 EUR", "`inbox discard 1`")
+    named = ("'o1'", "pay_1", "pay_2", "4.00 EUR", "`inbox discard 1`")
     assert [part for part in named if part not in alarm.detail] == []
 
 

@@ -40,7 +40,7 @@ async def test_refund_in_the_dashboard_raises_an_alarm_after_a_day(ledger: ToldL
     await later(ledger, timedelta(hours=2))
     (alarm,) = await ledger.storage.alarms.raised()
     assert alarm.kind == "refund_unknown_to_psp"
-    named = ("re_1", "'o1'", "400 EUR", "inbox discard")
+    named = ("re_1", "'o1'", "4.00 EUR", "inbox discard")
     assert [part for part in named if part not in alarm.detail] == []
 
 

@@ -147,7 +147,7 @@ def test_shares_above_the_charge_are_sourced_in_their_order() -> None:
     sale = Sale().found(SEEN._replace(settled_amount=700))
     assert sale.sources() == ["ch_1", None]
     decided = [f for f in sale["bob"].pending_events if isinstance(f, SourceDecided)]
-    assert decided[-1].why.startswith("The charge 'ch_1' has 100 EUR (minor units) left")
+    assert decided[-1].why.startswith("The charge 'ch_1' has 1.00 EUR left")
     found = next(f for f in sale.order.pending_events if isinstance(f, ChargeFound))
     assert found.sourced == 1
 

@@ -60,7 +60,7 @@ def test_written_off_refund_that_fails_pays_nothing(
     story.is_revoked("r1")
     assert (len(story.transfers), story.net("ada")) == (1, 90)
     told = alarms(story.of("ada"))["resolution_lapsed"]
-    assert "45 minor units of EUR" in told
+    assert "0.45 EUR" in told
     assert "'order-1'" in told
 
 
@@ -159,7 +159,7 @@ def test_refund_of_a_transfer_settled_outside_tells_the_amount(
     assert alarms(story.of("ada")) == {}
     story.is_refunded("r1", 50)
     told = alarms(story.of("ada"))["permanently_failed"]
-    assert "45 minor units of EUR" in told
+    assert "0.45 EUR" in told
     assert "'order-1'" in told
 
 
@@ -169,9 +169,9 @@ def test_collected_refund_of_a_settled_transfer_is_resolved(
     story = settled_outside(sale, answers)
     story.is_refunded("r1", 50)
     story.is_refunded("r2", 50)
-    assert "90 minor units" in alarms(story.of("ada"))["permanently_failed"]
+    assert "0.90 EUR" in alarms(story.of("ada"))["permanently_failed"]
     by_mia(story, "45 in cash")
-    assert "45 minor units" in alarms(story.of("ada"))["permanently_failed"]
+    assert "0.45 EUR" in alarms(story.of("ada"))["permanently_failed"]
     by_mia(story, "45 in cash")
     assert alarms(story.of("ada")) == {}
     assert story.of("ada").settled_outside == "mia resolved it: settled with the seller"
@@ -208,7 +208,7 @@ def test_dispute_of_a_settled_transfer_is_told_and_withdrawn(
     story = settled_outside(sale, answers)
     count_dispute(story.order, "dp_1", 100, "EUR", story.now)
     story.recover_shares("dispute dp_1")
-    assert "90 minor units" in alarms(story.of("ada"))["permanently_failed"]
+    assert "0.90 EUR" in alarms(story.of("ada"))["permanently_failed"]
     revoke_dispute(story.order, "dp_1", story.now)
     story.recover_shares("dispute dp_1")
     assert alarms(story.of("ada")) == {}

@@ -58,7 +58,7 @@ async def test_first_start_binds_database(pool: Pool) -> None:
 async def test_start_in_other_mode_is_refused(pool: Pool, account: str | None) -> None:
     await bind(pool, "test", account)
     with pytest.raises(
-        WrongBinding, match="belongs to mode 'test', but the present key is of mode 'live'"
+        WrongBinding, match="holds data of mode 'test', but STRIPE_API_KEY is of mode 'live'"
     ):
         await bind(pool, "live", account)
 

@@ -106,7 +106,7 @@ async def test_refund_in_another_currency_takes_the_decided_parts(
     await person.refund("r1", 5_500, "USD")
     told = (await person.alarms())["refund_set_aside"]
     assert "'o1'" in told
-    assert "5500 minor units of USD" in told
+    assert "55.00 USD" in told
     answer = await person.decides(
         "refunds/r1/decide", allocation=[part("ada", 4_000)], amount=5_000
     )

@@ -138,9 +138,9 @@ def test_instants_are_shown_in_utc_with_z() -> None:
 
 def test_amounts_name_their_unit() -> None:
     fact = made(transfer_facts.Completed, amount=8_000, stripe_transfer_id="tr_1")
-    assert "8000 minor units of EUR" in sentence(fact, "EUR")
+    assert "80.00 EUR" in sentence(fact, "EUR")
     assert "8000 minor units," in sentence(fact)
-    assert "1 minor unit of JPY" in sentence(made(transfer_facts.Completed, amount=1), "JPY")
+    assert "1 JPY" in sentence(made(transfer_facts.Completed, amount=1), "JPY")
 
 
 @pytest.mark.parametrize(
