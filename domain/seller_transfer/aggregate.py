@@ -122,10 +122,26 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             )
         if self.unsent and not self.unverified:
             self._reduce(refund_id, amount, now)
-        elif self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
+            return
+        amount += self._withdraw_unsent(refund_id, now)
+        if self.status in (TransferStatus.COMPLETED, TransferStatus.PARTIALLY_REVERSED):
             self.record(self._requested(self._reversal_id(refund_id), refund_id, amount, now))
         else:
             self._enqueue(refund_id, amount, now)
+
+    def _withdraw_unsent(self, refund_id: str, now: datetime) -> int:
+        """Withdraw a reversal for the same refund of which nothing was sent, and return its amount:
+        one reversal takes both. (A pending reversal of a failed refund covers a part of the next
+        refund, until Stripe cancels it.)"""
+        operation = self.operation
+        for reversal in list(self.reversals.values()):
+            running = reversal.state is ReversalStatus.REQUESTED
+            unsent = operation is not None and operation.epoch_began is None
+            waits = (running and unsent) or reversal.state is ReversalStatus.QUEUED
+            if waits and reversal.refund_id == refund_id and not self.is_open(reversal):
+                self._withdraw(reversal, refund_id, now)
+                return reversal.amount
+        return 0
 
     def _reduce(self, refund_id: str, amount: int, now: datetime) -> None:
         if amount == self.amount and self.status is not TransferStatus.PERMANENTLY_FAILED:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from application.ports import EventLog
 from domain.errors import Conflict, ConstraintBroken
+from infrastructure.measurements import AppendMeasurements
 from infrastructure.postgres import json_encoder
 from infrastructure.postgres.event_store import TABLES, RecordedFact, StoredFact
 from infrastructure.postgres.integrity.hash_chain import GENESIS, link
@@ -160,6 +161,7 @@ class MemoryStore:
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
         self.alarms = MemoryAlarms(database)
+        self.measured = AppendMeasurements()
 
     async def load(
         self, ids: Collection[UUID], since: Callable[[UUID], int] = lambda _: 1
@@ -175,4 +177,4 @@ class MemoryStore:
 def event_log(database: MemoryDatabase, codec: FactCodec | None = None) -> EventLog:
     """Return the real event log on a database in memory."""
     store = MemoryStore(database)
-    return PostgresEventLog(store, codec)  # type: ignore[arg-type]  # it uses load, append and alarms only
+    return PostgresEventLog(store, codec)  # type: ignore[arg-type]  # it uses load, append, alarms and measured only

@@ -120,6 +120,21 @@ def test_reversal_that_waits_says_for_what(story: Story, answers: type[Answers])
     assert fact.reversal_id == str(reversal_name(other.transfer.id, "r2", 2))
 
 
+def test_reversal_with_nothing_sent_is_joined_with_the_next_of_its_refund(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.paid().refunded("r1", 100)
+    story.news()
+    story.refunded("r1", 30)
+    assert story.last(facts.ReversalRequested).amount == 130, "one reversal of one refund"
+    story.refunded("r2", 7).refunded("r2", 2)
+    assert [(one.refund_id, one.amount) for one in story.transfer.queue] == [("r2", 9)]
+    story.call(answers.timeout)
+    story.refunded("r1", 5)
+    assert [(one.refund_id, one.amount) for one in story.transfer.queue] == [("r2", 9), ("r1", 5)]
+    assert story.reversal.amount == 130, "a call that was begun keeps its amount"
+
+
 def test_oldest_waiting_reversal_is_requested_next(story: Story) -> None:
     transfer = holding(story, reversal(R.QUEUED, "r1", 10), reversal(R.QUEUED, "r2", 20))
     transfer.release_queue(story.now)
