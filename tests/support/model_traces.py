@@ -30,6 +30,7 @@ GOALS = (
     "goal-given-up-after-look-up",
     "goal-look-up-overtaken",
     "goal-hindered-in-doubt",
+    "goal-looked-up-later",
     "goal-absent-under-same-key",
 )
 RUNS, LENGTH, KEPT = 500, 70, 16
