@@ -245,6 +245,10 @@ def _give_up_unpaid(
                 request_id=request_id,
             )
         )
+    if outcome is None:
+        # given up first, so that refunds of the whole amount do not cancel it: Stripe may still
+        # make it after an answer 500, and then it is completed and reversed
+        give_up(transfer, reason, detail, request_id, now)
     transfer.forgo_queue(now)
     if transfer.status is TransferStatus.FAILED:
         give_up(transfer, reason, detail, request_id, now)

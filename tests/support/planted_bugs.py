@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from application.command_handler import CommandHandler
+from application.commands import refunds
 from application.missed_webhooks.psp_refunds import MissedRefunds
 from application.process_managers.leases import Leases
 from application.process_managers.worker import Worker
@@ -26,9 +27,9 @@ from domain.provider_call.operation import TRANSFER, Deferral, LookFirst, Operat
 from domain.provider_call.outcome import Outcome, Rejected, Succeeded, Unknown
 from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import Rest, Send
-from domain.seller_transfer import stripe_call
+from domain.seller_transfer import stripe_call, transfer_outcome
 from domain.seller_transfer.aggregate import SellerTransfer
-from domain.seller_transfer.facts import ReversalWithdrawn
+from domain.seller_transfer.facts import Failed, ReversalWithdrawn
 from infrastructure.stripe.gateway import StripeGateway
 from projections import alarms
 
@@ -235,6 +236,45 @@ def failed_refund_keeps_the_money() -> AbstractContextManager[None]:
     return _replaced(recovery, "_give_back", give_back)
 
 
+def refund_stays_set_aside() -> AbstractContextManager[None]:
+    """A refund that was set aside is not taken when the failure of another one leaves room for it.
+    The product was so until `simulate-faults` found it."""
+    return _replaced(refunds, "take_fitting", lambda original, *arguments: None)
+
+
+def repeated_failure_is_ignored() -> AbstractContextManager[None]:
+    """A refund's failure that is reported again explains nothing that Stripe has shown meanwhile.
+    The product was so until `simulate-faults` found it."""
+    return _replaced(refunds, "recover_again", lambda original, *arguments: None)
+
+
+def given_up_is_cancelled() -> AbstractContextManager[None]:
+    """A transfer without an answer, refunded as a whole, is cancelled after one look-up, although
+    Stripe may make it later. The product was so until `simulate-faults` found it."""
+
+    def give_up(
+        original: Replacement, transfer: SellerTransfer, reason: Any, outcome: Any, now: datetime
+    ) -> None:
+        operation = transfer.operation
+        if outcome is None and transfer.queue and operation is not None:
+            failed = Failed(
+                **transfer.next(now),
+                reason=reason.value,
+                code=None,
+                detail="",
+                retry_count=operation.retry_count,
+                next_retry_at=now,
+                epoch=operation.epoch,
+                request_id=None,
+            )
+            transfer.record(failed)
+            transfer.forgo_queue(now)
+        if transfer.status != "cancelled":
+            original(transfer, reason, outcome, now)
+
+    return _replaced(transfer_outcome, "_give_up_unpaid", give_up)
+
+
 # --- webhooks -------------------------------------------------------------------------------------
 
 
@@ -311,6 +351,9 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         new_key_after_absence,
         frozen_caller_forgotten,
         alarm_outlives_withdrawal,
+        refund_stays_set_aside,
+        repeated_failure_is_ignored,
+        given_up_is_cancelled,
     )
 }
 """All planted bugs, by name; the first three are those that the issue asks for."""

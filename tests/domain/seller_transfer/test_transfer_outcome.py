@@ -18,6 +18,7 @@ from domain.seller_transfer.facts import (
 )
 from domain.seller_transfer.manual_resolution import resolve
 from domain.seller_transfer.reversal_facts import ReversalQueued
+from domain.seller_transfer.transfer_outcome import complete
 from tests.support.domain_story import Answers, Story
 
 S = TransferStatus
@@ -337,13 +338,20 @@ def test_given_up_transfer_leaves_no_reversal_waiting(story: Story, answers: typ
     assert (story.transfer.amount, story.transfer.taken) == (6_000, 4_000)
 
 
-def test_given_up_fully_refunded_transfer_is_cancelled(
+def test_given_up_fully_refunded_transfer_takes_late_evidence(
     story: Story, answers: type[Answers]
 ) -> None:
+    """After an answer 500 Stripe may make the transfer later than any look-up."""
     exhaust(story, answers)
     story.refunded(amount=10_000)
     story.find()
-    assert story.status is S.CANCELLED
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 0)
+    assert story.transfer.unsent, "nothing is sent any more"
+    with pytest.raises(NothingToRetry):
+        story.transfer.retry("ops", "again", story.now)
+    complete(story.transfer, "tr_late", 10_000, None, story.now)
+    assert (story.status, story.transfer.amount) == (S.COMPLETED, 10_000)
+    assert story.transfer.taken == 0, "the refund is recovered again, by a reversal"
 
 
 # --- operators ------------------------------------------------------------------------------------
