@@ -182,6 +182,8 @@ class Disasters:
             names = row.metadata.get("order_id"), row.metadata.get("seller_id")
             if names == named and row.rest:
                 amount = chance.choice((row.rest, chance.randint(1, row.rest)))
+                if fault.share < 1:
+                    amount = max(1, int(row.rest * fault.share))
                 with suppress(Refusal):
                     reversal = create_reversal(books, row, {"amount": amount}, DASHBOARD)
                     self._world.tell(f"a person reverses {amount} of {row.id}: {reversal.id}")
