@@ -155,9 +155,22 @@ def _reversed(of: _Setting) -> Iterator[Element]:
 
 
 def _pending(of: _Setting) -> Iterator[Element]:
-    """Let the reversals of a refund begin pending."""
+    """Let the reversals of refunds begin pending."""
     yield from _reversed(of)
     yield of.fault(K.REVERSAL_PENDING, 0.0, of.paid_at + of.draw.seconds(HOUR, 4 * HOUR))
+
+
+def _given_up(of: _Setting) -> Iterator[Element]:
+    """Let transfers or reversals fail until the ledger gives them up, and retry them by hand."""
+    failing = of.fault(K.SERVER_ERROR, of.paid_at - MINUTE, 2 * POLLED_FOR)
+    yield replace(failing, step=f"stripe {of.chance.choice(('transfers', 'reversals'))}.create")
+    yield of.command("retry", of.paid_at + POLLED_FOR)
+    yield from of.refunds(MINUTE, 2 * POLLED_FOR, by_ledger=False)
+
+
+def _paid_out(of: _Setting) -> Iterator[Element]:
+    """Pay out the money of a seller."""
+    yield of.fault(K.BALANCE_EMPTY, of.paid_at + of.draw.seconds(MINUTE, HOUR), HOUR)
 
 
 def _dashboard(of: _Setting) -> Iterator[PlannedFault]:
@@ -179,16 +192,32 @@ def _taken_back(of: _Setting) -> Iterator[Element]:
 
 
 def _paused(of: _Setting) -> Iterator[Element]:
-    """Reverse twice in Stripe's dashboard while the reversals of the ledger are paused, so that the
-    webhooks of both wait."""
+    """Reverse twice in Stripe's dashboard while two reversals of the ledger wait for the end of a
+    pause, so that the webhooks wait too, and too little is left."""
     for refund in of.refunds(20, MINUTE, by_ledger=False):
-        yield replace(refund, ends_after=1.0, amount=max(1, refund.amount // 3))
+        third = replace(refund, ends_after=1.0, amount=max(1, refund.amount // 3))
+        yield third
+        yield replace(third, name=f"{refund.name}-again", at=refund.at + 10)
         pause = of.command("pause_everything", refund.at)
         yield replace(pause, name=f"{pause.name}-{refund.order}", lasts=20 * MINUTE)
     for reversal in _dashboard(of):
         yield replace(reversal, share=0.3)
         again = reversal.at + MINUTE
         yield replace(reversal, name=f"{reversal.name}-again", at=again, share=0.5)
+
+
+def _set_aside(of: _Setting) -> Iterator[Element]:
+    """Refund each order twice, since the bank refuses the first refund; the webhook about that
+    comes last."""
+    for refund in of.refunds(1, 10 * MINUTE, by_ledger=False):
+        order = next(one for one in of.scene.orders if one.name == refund.order)
+        whole = replace(refund, amount=order.amount, ends_after=1.0)
+        yield replace(whole, fails_after=MINUTE)
+        fails = of.chance.choice((None, 1.0))
+        again = refund.at + 2 * MINUTE
+        yield replace(whole, name=f"{refund.name}-again", at=again, fails_after=fails)
+        late = of.fault(K.WEBHOOK_DELAYED, refund.at + 0.5 * MINUTE, 1.4 * MINUTE)
+        yield replace(late, name=f"{late.name}-{order.name}", provider="hyperswitch")
 
 
 def _paid_first(of: _Setting) -> Iterator[Element]:
@@ -328,8 +357,11 @@ CIRCUMSTANCES: dict[str, Circumstance] = {
     ),
     "reversed": Circumstance(_reversed, ("TransferGateway.reverse", "Directory.transfers_of")),
     "pending": Circumstance(_pending, ("stripe reversals.create",)),
+    "given_up": Circumstance(_given_up, ()),
+    "paid_out": Circumstance(_paid_out, ()),
     "dashboard": Circumstance(_dashboard, ("Directory.transfer_at_stripe",)),
     "taken_back": Circumstance(_taken_back, ()),
+    "set_aside": Circumstance(_set_aside, ()),
     "paused": Circumstance(_paused, ("Alarms.clear_all",), POLLED_FOR),
     "paid_first": Circumstance(_paid_first, ("Inbox.park",)),
     "disputed": Circumstance(_disputed, ("KnownDisputes.dispute_statuses",), POLLED_FOR),
