@@ -17,7 +17,7 @@ from infrastructure.simulation.faults.schedule import (
 
 K = FaultKind
 MINUTE, HOUR = 60.0, 3_600.0
-POLLED_FOR = 8 * HOUR
+POLLED_FOR = 12 * HOUR
 """Time in which each provider is polled several times."""
 ALWAYS = 100_000
 """Times of a fault that strikes as long as it lasts."""
@@ -69,17 +69,19 @@ class _Setting:
             lasts=self.scene.ends,
         )
 
-    def refund(self, at: float, *, by_ledger: bool) -> PlannedRefund:
-        amount = self.order.amount
-        return PlannedRefund(
-            name=f"{self.name}-refund",
-            at=round(at, 3),
-            seed=self.draw.seed,
-            order=self.order.name,
-            amount=self.chance.choice((amount, max(1, amount // 3))),
-            by_ledger=by_ledger,
-            ends_after=self.draw.seconds(0.1, HOUR),
-        )
+    def refunds(self, soonest: float, latest: float, *, by_ledger: bool) -> Iterator[PlannedRefund]:
+        """Yield a refund of each order. `soonest`, `latest`: seconds after its payment."""
+        for order in self.scene.orders:
+            after = max(0.0, order.at + order.paid_after) + self.draw.seconds(soonest, latest)
+            yield PlannedRefund(
+                name=f"{self.name}-{order.name}-refund",
+                at=round(after, 3),
+                seed=self.draw.seed,
+                order=order.name,
+                amount=self.chance.choice((order.amount, max(1, order.amount // 3))),
+                by_ledger=by_ledger,
+                ends_after=self.draw.seconds(0.1, HOUR),
+            )
 
 
 def _outage(of: _Setting) -> Iterator[Element]:
@@ -134,55 +136,88 @@ def _slow(of: _Setting) -> Iterator[Element]:
 
 
 def _refunded(of: _Setting) -> Iterator[Element]:
-    """Ask the ledger for a refund."""
-    yield of.refund(of.paid_at + of.draw.seconds(1, 10 * MINUTE), by_ledger=True)
+    """Ask the ledger to refund the orders."""
+    yield from of.refunds(1, 10 * MINUTE, by_ledger=True)
 
 
 def _refund_look_ups(of: _Setting) -> Iterator[Element]:
     """Lose the answers to a refund while look-ups come first."""
     yield of.command("look_up_first", 0.0)
-    refund = of.refund(of.paid_at + of.draw.seconds(1, 10 * MINUTE), by_ledger=True)
-    yield replace(refund, ends_after=2 * HOUR)
+    for refund in of.refunds(1, 10 * MINUTE, by_ledger=True):
+        yield replace(refund, ends_after=2 * HOUR)
     lost = of.fault(K.ANSWER_LOST, of.paid_at, of.scene.ends)
     yield replace(lost, provider="hyperswitch", step="hyperswitch refunds.create", times=3)
 
 
 def _reversed(of: _Setting) -> Iterator[Element]:
-    """Refund an order at the PSP after its sellers were paid."""
-    yield of.refund(of.paid_at + of.draw.seconds(MINUTE, 20 * MINUTE), by_ledger=False)
+    """Refund the orders at the PSP after their sellers were paid."""
+    yield from of.refunds(MINUTE, 20 * MINUTE, by_ledger=False)
 
 
 def _pending(of: _Setting) -> Iterator[Element]:
-    """Let the reversals of a refund begin pending."""
+    """Let the reversals of refunds begin pending."""
     yield from _reversed(of)
     yield of.fault(K.REVERSAL_PENDING, 0.0, of.paid_at + of.draw.seconds(HOUR, 4 * HOUR))
 
 
+def _given_up(of: _Setting) -> Iterator[Element]:
+    """Let transfers or reversals fail until the ledger gives them up, and retry them by hand."""
+    failing = of.fault(K.SERVER_ERROR, of.paid_at - MINUTE, 2 * POLLED_FOR)
+    yield replace(failing, step=f"stripe {of.chance.choice(('transfers', 'reversals'))}.create")
+    yield of.command("retry", of.paid_at + POLLED_FOR)
+    yield from of.refunds(MINUTE, 2 * POLLED_FOR, by_ledger=False)
+
+
+def _paid_out(of: _Setting) -> Iterator[Element]:
+    """Pay out the money of a seller."""
+    yield of.fault(K.BALANCE_EMPTY, of.paid_at + of.draw.seconds(MINUTE, HOUR), HOUR)
+
+
+def _dashboard(of: _Setting) -> Iterator[PlannedFault]:
+    """Reverse a transfer of each order in Stripe's dashboard."""
+    for order in of.scene.orders:
+        paid_at = max(0.0, order.at + order.paid_after)
+        fault = of.fault(
+            K.DASHBOARD_REVERSAL, paid_at + of.draw.seconds(2 * MINUTE, 9 * MINUTE), 0.0
+        )
+        seller = of.chance.choice(sorted(order.shares))
+        yield replace(fault, name=f"{fault.name}-{order.name}", order=order.name, seller=seller)
+
+
 def _taken_back(of: _Setting) -> Iterator[Element]:
-    """Reverse a transfer in Stripe's dashboard; the ledger learns it too late to ask for less."""
-    refund = of.refund(of.paid_at + of.draw.seconds(10 * MINUTE, HOUR), by_ledger=False)
-    yield replace(refund, amount=of.order.amount)
-    yield of.fault(K.WEBHOOK_DELAYED, of.paid_at, of.draw.seconds(HOUR, 4 * HOUR))
-    yield of.fault(K.DASHBOARD_REVERSAL, refund.at - of.draw.seconds(1, 5 * MINUTE), 0.0)
-
-
-def _dashboard(of: _Setting) -> Iterator[Element]:
-    """Reverse a transfer in Stripe's dashboard, and let its webhook come."""
-    yield of.fault(K.DASHBOARD_REVERSAL, of.paid_at + of.draw.seconds(MINUTE, HOUR), 0.0)
+    """Reverse in Stripe's dashboard, so that the ledger learns it too late to ask for less."""
+    yield from _dashboard(of)
+    yield from of.refunds(10 * MINUTE, 30 * MINUTE, by_ledger=False)
+    yield of.fault(K.WEBHOOK_DELAYED, 0.0, of.scene.ends)
 
 
 def _paused(of: _Setting) -> Iterator[Element]:
-    """Reverse a transfer twice in Stripe's dashboard while a reversal of the ledger is paused, so
-    that the webhooks of both wait."""
-    pause = of.command("pause_seller", of.paid_at + MINUTE)
-    yield replace(pause, lasts=of.draw.seconds(20 * MINUTE, HOUR))
-    refund = of.refund(of.paid_at + 2 * MINUTE, by_ledger=False)
-    yield replace(refund, ends_after=1.0, amount=max(1, of.order.amount // 3))
-    reversal = of.fault(K.DASHBOARD_REVERSAL, of.paid_at + 5 * MINUTE, 0.0)
-    yield reversal
-    yield replace(
-        reversal, name=f"{reversal.name}-2", at=reversal.at + of.draw.seconds(1, 10 * MINUTE)
-    )
+    """Reverse twice in Stripe's dashboard while two reversals of the ledger wait for the end of a
+    pause, so that the webhooks wait too, and too little is left."""
+    for refund in of.refunds(20, MINUTE, by_ledger=False):
+        third = replace(refund, ends_after=1.0, amount=max(1, refund.amount // 3))
+        yield third
+        yield replace(third, name=f"{refund.name}-again", at=refund.at + 10)
+        pause = of.command("pause_everything", refund.at)
+        yield replace(pause, name=f"{pause.name}-{refund.order}", lasts=20 * MINUTE)
+    for reversal in _dashboard(of):
+        yield replace(reversal, share=0.3)
+        again = reversal.at + MINUTE
+        yield replace(reversal, name=f"{reversal.name}-again", at=again, share=0.5)
+
+
+def _set_aside(of: _Setting) -> Iterator[Element]:
+    """Refund each order twice, since the bank refuses the first refund; the webhook about that
+    comes last."""
+    for refund in of.refunds(1, 10 * MINUTE, by_ledger=False):
+        order = next(one for one in of.scene.orders if one.name == refund.order)
+        whole = replace(refund, amount=order.amount, ends_after=1.0)
+        yield replace(whole, fails_after=MINUTE)
+        fails = of.chance.choice((None, 1.0))
+        again = refund.at + 2 * MINUTE
+        yield replace(whole, name=f"{refund.name}-again", at=again, fails_after=fails)
+        late = of.fault(K.WEBHOOK_DELAYED, refund.at + 0.5 * MINUTE, 1.4 * MINUTE)
+        yield replace(late, name=f"{late.name}-{order.name}", provider="hyperswitch")
 
 
 def _paid_first(of: _Setting) -> Iterator[Element]:
@@ -220,6 +255,8 @@ class Circumstance(NamedTuple):
     places: tuple[str, ...]
     lasts: float = 3 * HOUR
     """Shortest time in seconds that a fault has to wait for a process to get there."""
+    passes: tuple[int, ...] = (0, 0, 0, 0, 0, 1)
+    """Numbers of calls that a fault spares first."""
 
 
 CIRCUMSTANCES: dict[str, Circumstance] = {
@@ -237,13 +274,20 @@ CIRCUMSTANCES: dict[str, Circumstance] = {
         (
             "CircuitBreaker.open_breaker",
             "CircuitBreaker.close_breaker",
+            "Alarms.raise_alarm",
+        ),
+        POLLED_FOR,
+    ),
+    "probed": Circumstance(
+        _outage,
+        (
             "CircuitBreaker.take_probe",
             "CircuitBreaker.until_probe",
             "TransferGateway.answers",
             "stripe account.retrieve",
-            "Alarms.raise_alarm",
         ),
         POLLED_FOR,
+        passes=(1, 2, 4, 8),
     ),
     "limited": Circumstance(_limited, ("RateLimiter.slow_down",)),
     "look_ups": Circumstance(
@@ -256,13 +300,19 @@ CIRCUMSTANCES: dict[str, Circumstance] = {
             "stripe reversals.list",
         ),
     ),
-    "lost_webhooks": Circumstance(
+    "lost_payments": Circumstance(
         _lost_webhooks,
         (
             "PaymentGateway.payment",
             "hyperswitch payments.retrieve",
             "UnpaidOrders.still_unpaid",
             "UnpaidOrders.unpaid",
+        ),
+        POLLED_FOR,
+    ),
+    "lost_refunds": Circumstance(
+        _lost_webhooks,
+        (
             "PolledInbox.waiting",
             "PolledInbox.unknown",
             "PolledInbox.put",
@@ -307,8 +357,11 @@ CIRCUMSTANCES: dict[str, Circumstance] = {
     ),
     "reversed": Circumstance(_reversed, ("TransferGateway.reverse", "Directory.transfers_of")),
     "pending": Circumstance(_pending, ("stripe reversals.create",)),
+    "given_up": Circumstance(_given_up, ()),
+    "paid_out": Circumstance(_paid_out, ()),
     "dashboard": Circumstance(_dashboard, ("Directory.transfer_at_stripe",)),
     "taken_back": Circumstance(_taken_back, ()),
+    "set_aside": Circumstance(_set_aside, ()),
     "paused": Circumstance(_paused, ("Alarms.clear_all",), POLLED_FOR),
     "paid_first": Circumstance(_paid_first, ("Inbox.park",)),
     "disputed": Circumstance(_disputed, ("KnownDisputes.dispute_statuses",), POLLED_FOR),

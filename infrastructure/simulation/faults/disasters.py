@@ -15,7 +15,7 @@ from infrastructure.simulation.faults.schedule import PlannedFault
 from infrastructure.simulation.faults.storage import WatchedDatabase
 from infrastructure.simulation.faults.world import NOT_POLLED, FaultWorld
 from infrastructure.simulators.common.refusal import Refusal
-from infrastructure.simulators.stripe.accounts import change_account, drain, fund
+from infrastructure.simulators.stripe.accounts import change_account, fund, pay_out
 from infrastructure.simulators.stripe.balances import PLATFORM
 from infrastructure.simulators.stripe.books import DASHBOARD
 from infrastructure.simulators.stripe.pending_reversals import ENDS, decide
@@ -125,8 +125,9 @@ class Disasters:
 
     async def _balance_empty(self, fault: PlannedFault) -> None:
         books, holder, currency = self._stripe.books, self._holder(fault), CURRENCY.lower()
-        left = drain(books, holder, currency)
-        self._world.tell(f"the balance of {holder} is paid out; {left} is left")
+        with suppress(ValueError):  # there is nothing to be paid out
+            paid = pay_out(books, holder, currency)["amount"]
+            self._world.tell(f"{paid} of {holder} is paid out")
         self._stripe.commit()
         await asyncio.sleep(fault.lasts)
         self.fund(holder)
@@ -182,6 +183,8 @@ class Disasters:
             names = row.metadata.get("order_id"), row.metadata.get("seller_id")
             if names == named and row.rest:
                 amount = chance.choice((row.rest, chance.randint(1, row.rest)))
+                if fault.share < 1:
+                    amount = max(1, int(row.rest * fault.share))
                 with suppress(Refusal):
                     reversal = create_reversal(books, row, {"amount": amount}, DASHBOARD)
                     self._world.tell(f"a person reverses {amount} of {row.id}: {reversal.id}")

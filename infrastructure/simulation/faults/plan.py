@@ -48,12 +48,12 @@ THEMES = {
 """The strikes at the places of each circumstance."""
 AT_ONCE = (0, 1, 1, 2, 2, 3)
 """Numbers of circumstances of a schedule."""
-WEIGHTS = [max(8, len(strikes)) for strikes in THEMES.values()]
+WEIGHTS = [max(12, len(strikes)) for strikes in THEMES.values()]
 """Weights of the circumstances: the more strikes need one, the more often it is drawn."""
 SWARM = [*STRIKES, *(one for one in STRIKES if one.partition(" @ ")[2] not in IN_CIRCUMSTANCE)]
 """Strikes of the swarm: those that need no circumstance twice."""
-PASSES, PASSES_OF_RARE = (0, 0, 0, 1, 2, 4), (0, 0, 0, 0, 0, 1)
-"""Numbers of calls that a waiting fault spares, at frequent and at rarely reached places."""
+PASSES = (0, 0, 0, 1, 2, 4)
+"""Numbers of calls that a waiting fault spares where processes often get."""
 FORGOTTEN = 24 * HOUR
 """Time after which Stripe forgets a key."""
 
@@ -223,9 +223,9 @@ def _fault(scene: Scene, name: str, strike: str, processes: int) -> PlannedFault
     order = chance.choice(scene.orders)
     kind, _, place = strike.partition(" @ ")
     provider = place.partition(" ")[0]
-    once, rare = place == "once", place in IN_CIRCUMSTANCE
-    waits = rare or (not once and chance.random() < 0.75)
-    span = max(scene.ends, CIRCUMSTANCES[IN_CIRCUMSTANCE[place]].lasts) if rare else scene.ends
+    once, rare = place == "once", CIRCUMSTANCES.get(IN_CIRCUMSTANCE.get(place, ""))
+    waits = rare is not None or (not once and chance.random() < 0.75)
+    span = max(scene.ends, rare.lasts) if rare else scene.ends
     longest = max(draw.seconds(MINUTE, span), draw.seconds(MINUTE, span))
     fault = PlannedFault(
         name=name,
@@ -236,8 +236,8 @@ def _fault(scene: Scene, name: str, strike: str, processes: int) -> PlannedFault
         process=None if waits else chance.randrange(processes),
         provider=provider if provider in CALLED else "stripe",
         step=None if once or place.endswith("webhook") else place,
-        times=chance.choice((1, 1, 1, 2, 3, 8, 20)),
-        passes=chance.choice(PASSES_OF_RARE if rare else PASSES) if waits else 0,
+        times=chance.choice((1, 1, 1, 2, 3) if rare else (1, 1, 1, 2, 3, 8, 20)),
+        passes=chance.choice(rare.passes if rare else PASSES) if waits else 0,
         share=1.0 if waits else chance.choice((1.0, 1.0, 1.0, 0.5, 0.2)),
         seconds=draw.seconds(1, 20 * MINUTE),
         order=order.name,

@@ -100,7 +100,7 @@ class PlannedFault(Element):
     passes: int = 0
     """Number of matching calls that it spares first."""
     share: float = 1.0
-    """Share of the matching calls or webhooks that it strikes."""
+    """Share of the matching calls or webhooks that it strikes, or of the transfer it reverses."""
     seconds: float = 0.0
     """Delay, jump or down time."""
     order: str | None = None

@@ -52,7 +52,6 @@ UNREACHABLE: Mapping[str, str] = {
         "dispute.restated",
         "order.dispute_reduced",
         "order.dispute_revoked",
-        "seller_transfer.reversal_reduced",
     ),
     **_facts(
         SPLIT,
@@ -66,10 +65,8 @@ UNREACHABLE: Mapping[str, str] = {
         "order.payment_named",
         "order.connector_payment_named",
         "order.payment_not_counted",
-        "order.refund_set_aside",
         "order.dispute_set_aside",
         "order.set_aside_decided",
-        "order.set_aside_ended",
         "refund.named",
     ),
     **_facts(
