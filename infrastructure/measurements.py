@@ -4,11 +4,14 @@ The parts know no registry. `infrastructure/web/metrics.py` registers their meas
 Prometheus.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 
 from prometheus_client import Counter, Histogram
 from prometheus_client.registry import Collector
+
+from infrastructure.traces import span
 
 CALL_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 80.0)
 """Buckets. Stripe gives up after 80 s."""
@@ -28,8 +31,11 @@ class CallMeasurements:
         "timeout", "connection", "cancelled",
     )  # fmt: skip
 
-    def __init__(self, provider: str, title: str) -> None:
-        """Name the metrics after `provider`; `title` is its name for people."""
+    def __init__(self, provider: str, title: str, *timeouts: type[Exception]) -> None:
+        """Name the metrics after `provider`; `title` is its name for people. `timeouts`: errors
+        that are time-outs, besides TimeoutError."""
+        self._provider = provider
+        self._timeouts: tuple[type[Exception], ...] = (TimeoutError, *timeouts)
         self._total = Counter(
             f"ledger_{provider}_calls",
             f"Requests to {title} by operation and outcome. Outcomes: {', '.join(self.OUTCOMES)}.",
@@ -49,10 +55,26 @@ class CallMeasurements:
     def collectors(self) -> Sequence[Collector]:
         return self._total, self._seconds
 
-    def ended(self, operation: str, began: float, outcome: str) -> None:
-        """Record the end of a request."""
-        self._seconds.labels(operation).observe(monotonic() - began)
-        self._total.labels(operation, outcome).inc()
+    @contextmanager
+    def call(self, operation: str) -> Iterator[Callable[[int], None]]:
+        """Measure the request that the content makes, in a span. The content calls the yielded
+        function with the HTTP status of the answer."""
+        began, outcome = monotonic(), "cancelled"
+
+        def answered(status: int) -> None:
+            nonlocal outcome
+            outcome = outcome_of_status(status)
+
+        with span(f"{self._provider} {operation}", {}) as ended:
+            try:
+                yield answered
+            except Exception as error:
+                outcome = "timeout" if isinstance(error, self._timeouts) else "connection"
+                raise
+            finally:
+                self._seconds.labels(operation).observe(monotonic() - began)
+                self._total.labels(operation, outcome).inc()
+                ended["outcome"] = outcome
 
 
 def outcome_of_status(status: int) -> str:

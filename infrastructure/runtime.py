@@ -26,7 +26,7 @@ from application.process_managers.reversals import ReversalProcess
 from application.process_managers.transfers import TransferProcess
 from application.process_managers.worker import Worker, WorkerLimits
 from application.webhooks.entitlement import Entitlement
-from application.webhooks.handler import EventHandler, WebhookHandler
+from application.webhooks.handler import EventHandler
 from application.webhooks.hyperswitch.disputes import HyperswitchDisputes
 from application.webhooks.hyperswitch.payments_refunds import HyperswitchPaymentsRefunds
 from application.webhooks.hyperswitch.split_money import SplitMoney
@@ -52,6 +52,7 @@ from infrastructure.postgres.webhook_polls import PostgresWebhookPolls
 from infrastructure.postgres.work_queue import PostgresWorkQueue, WorkTable
 from infrastructure.service import Service
 from infrastructure.settings import Settings, WorkSettings
+from infrastructure.traced_webhooks import TracedHandler
 
 DRAIN_MARGIN = timedelta(seconds=5)
 PSP_CONCURRENCY = 20
@@ -124,7 +125,7 @@ async def _cancel(loops: Sequence[asyncio.Task[None]]) -> None:
 def _inbox_loop(service: Service, own_account: str | None) -> InboxLoop:
     directory = PostgresDirectory(service.pool)
     settings = service.settings
-    handler = WebhookHandler(
+    handler = TracedHandler(
         Entitlement(settings.mode == "live", own_account),
         hyperswitch={
             **_split_money(

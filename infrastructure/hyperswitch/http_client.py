@@ -4,7 +4,6 @@ exceptions."""
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from time import monotonic
 from typing import TypeVar
 
 import httpx
@@ -12,7 +11,7 @@ import orjson
 
 from domain.provider_call.outcome import Failure, NotExecuted, Rejected, Unknown
 from infrastructure.hyperswitch.response_checks import Json, outcome_of
-from infrastructure.measurements import CallMeasurements, outcome_of_status
+from infrastructure.measurements import CallMeasurements
 from infrastructure.redaction import clean
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -57,7 +56,9 @@ class PspHttpClient:
         """`transport` replaces the network."""
         self._api_key = api_key
         self._timeout = timeout
-        self.measured = CallMeasurements("psp", "the payment service provider")
+        self.measured = CallMeasurements(
+            "psp", "the payment service provider", httpx.TimeoutException
+        )
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers={
@@ -115,21 +116,13 @@ class PspHttpClient:
             )
 
     async def _send(self, request: httpx.Request) -> tuple[int, bytes]:
-        operation = operation_of(request)
-        began, outcome = monotonic(), "cancelled"
-        try:
+        with self.measured.call(operation_of(request)) as answered:
             # httpx limits each step, not the whole: a server that sends slowly would keep the call
             # for ever.
             async with asyncio.timeout(self._timeout):
                 status, body = await self._exchange(request)
-            outcome = outcome_of_status(status)
+            answered(status)
             return status, body
-        except Exception as error:
-            late = isinstance(error, httpx.TimeoutException | TimeoutError)
-            outcome = "timeout" if late else "connection"
-            raise
-        finally:
-            self.measured.ended(operation, began, outcome)
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._http.send(request, stream=True)

@@ -8,7 +8,6 @@ inside the call, which ends the call where warnings are errors; here the notice 
 
 import ssl
 from collections.abc import Mapping
-from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ import stripe
 import structlog
 from stripe import AIOHTTPClient
 
-from infrastructure.measurements import CallMeasurements, outcome_of_status
+from infrastructure.measurements import CallMeasurements
 from infrastructure.redaction import clean
 
 if TYPE_CHECKING:
@@ -75,22 +74,18 @@ class Transport(AIOHTTPClient):
         self, method: str, url: str, headers: Mapping[str, str], post_data: str | None = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """Send one request. Raises `stripe.APIConnectionError` with the real error as its cause."""
-        operation = operation_of(method, url)
-        began, outcome = monotonic(), "cancelled"
         try:
-            # Stripe's API does not redirect, and following a redirect would post the body once
-            # more.
-            async with self._pool.request(
-                method, url, headers=headers, data=post_data, allow_redirects=False
-            ) as response:
-                body = await _whole(response.content)
-                outcome = outcome_of_status(response.status)
-                return body, response.status, self._without_notice(response.headers)
+            with self._measured.call(operation_of(method, url)) as answered:
+                # Stripe's API does not redirect, and following a redirect would post the body once
+                # more.
+                async with self._pool.request(
+                    method, url, headers=headers, data=post_data, allow_redirects=False
+                ) as response:
+                    body = await _whole(response.content)
+                    answered(response.status)
+                    return body, response.status, self._without_notice(response.headers)
         except Exception as error:
-            outcome = "timeout" if isinstance(error, TimeoutError) else "connection"
             self._handle_request_error(error)
-        finally:
-            self._measured.ended(operation, began, outcome)
 
     def _without_notice(self, headers: "CIMultiDictProxy[str]") -> Mapping[str, str]:
         """Take Stripe's notices off, and log each different one once."""

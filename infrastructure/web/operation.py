@@ -20,6 +20,7 @@ from infrastructure.postgres.as_of import AsOfQueries
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.read_models import ReadModels
 from infrastructure.service import Service
+from infrastructure.traces import span
 from infrastructure.web.auth import GUARDED, acting, caller_of, require_role
 from infrastructure.web.metrics import Metrics
 from infrastructure.web.middleware import OPERATION
@@ -162,7 +163,8 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
         try:
             require_role(request, op.allowed)
             call = await _call(op, request)
-            with bound_contextvars(**_ids_of(call)):
+            ids = _ids_of(call)
+            with bound_contextvars(**ids), span(f"{op.method} {op.path}", ids):
                 reply = await op.serve(call)
         except Exception as error:
             return answer(problem_of(error))

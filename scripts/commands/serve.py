@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -18,6 +19,7 @@ from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money
 from infrastructure.simulators.selection import deliver_webhooks
 from infrastructure.systemd import Systemd
+from infrastructure.traces import start_traces
 from infrastructure.web.app import HEALTH, application_of
 from infrastructure.web.http_protocol import BoundedProtocol
 from infrastructure.web.operation import ApiOperation
@@ -85,6 +87,7 @@ def worker(look_up_first: LookUpFirst = False) -> None:
 
 
 def _run(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    start_traces(os.environ)
     loop = uvicorn.Config("unused", log_config=None).get_loop_factory()
     garbage_collection.tune()
     with asyncio.Runner(loop_factory=loop) as runner:
