@@ -14,13 +14,17 @@ from __future__ import (
 import argparse
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import urllib.request
 import venv
 import zipfile
 from importlib.util import find_spec
@@ -82,7 +86,7 @@ def parsed(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
         "demo": "run the demo; exit 0 only if Stripe's records equal ours",
         "test": "run the tests; --fast runs a subset of a minute; other arguments go to pytest",
         "check": "format, lint, types, import rules, pins",
-        "wheel": "build the wheel, install it into an empty environment, run its demo",
+        "wheel": "build the wheel, install it into an empty environment, run demo and service",
         "audit": "show known advisories about the pinned packages; informs only",
         "docs": "write the generated parts of the documentation",
         "serve": "run the service on the embedded database and the simulators",
@@ -223,7 +227,7 @@ def tracked_files() -> list[str]:
 
 def check_wheel() -> int:
     """Install the wheel into an empty environment, together with another project's package
-    `domain`; run the demo there."""
+    `domain`; run the demo and the service there."""
     pip = pip_at_hand() or [str(PYTHON), "-m", "pip"]
     with tempfile.TemporaryDirectory(prefix="ledger-wheel-") as directory:
         source, empty, elsewhere = (
@@ -275,11 +279,58 @@ def check_wheel() -> int:
         steps = (
             ["python", "-c", "import domain; assert domain.OWNER"],
             ["transfer-ledger", "demo"],
+            ["transfer-ledger", "migrate", "up"],
         )
-        return max(
+        codes = [
             subprocess.run([empty / "bin" / step[0], *step[1:]], cwd=elsewhere).returncode
             for step in steps
-        )
+        ]
+        return max(*codes, serves(empty / "bin" / "transfer-ledger", elsewhere))
+
+
+def serves(program: Path, directory: Path) -> int:
+    """Start `serve` of an installed wheel and read its pages; return 1 if one cannot be read."""
+    environment = {**os.environ, "LEDGER_PORT": str(free_port())}
+    process = subprocess.Popen(
+        [program, "serve"], cwd=directory, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        said: list[str] = []
+        for line in process.stderr:
+            said.append(line)
+            if '"serving"' in line:
+                break
+        else:
+            print("".join(said) + "The installed wheel does not serve.", file=sys.stderr)
+            return 1
+        # a full pipe would stop the process
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        for page in pages_of_wheel():
+            url = json.loads(said[-1])["url"] + page
+            try:
+                with urllib.request.urlopen(url, timeout=30) as answer:
+                    print(f"GET {page}: {answer.status}, {len(answer.read())} bytes")
+            except OSError as error:
+                print(f"GET {url}: {error}", file=sys.stderr)
+                return 1
+        process.terminate()
+        return process.wait(60)
+    finally:
+        process.kill()
+
+
+def pages_of_wheel() -> list[str]:
+    """List the pages that an installed wheel has to answer."""
+    console = ["/console"] if (ROOT / "infrastructure" / "web" / "console").exists() else []
+    return ["/readyz", "/metrics", "/openapi.json", *console]
+
+
+def free_port() -> int:
+    """Find a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def colliding_wheel(directory: Path) -> Path:

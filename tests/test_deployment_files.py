@@ -110,6 +110,19 @@ def test_compose_file_starts_in_order() -> None:
     assert needed["ledger"] == needed["worker"] == {"rights": done}
 
 
+def test_prometheus_reads_the_rules_and_asks_both_processes() -> None:
+    yaml = pytest.importorskip("yaml")
+    content = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text())
+    targets = [
+        t for job in content["scrape_configs"] for c in job["static_configs"] for t in c["targets"]
+    ]
+    services = compose()["services"]
+    assert {target.split(":")[0] for target in targets} == {"ledger", "worker"} <= set(services)
+    rules = [path.removeprefix("rules/") for path in content["rule_files"]]
+    if (DEPLOY / "prometheus").exists():
+        assert [name for name in rules if not (DEPLOY / "prometheus" / name).exists()] == []
+
+
 def test_rights_are_those_of_the_guide() -> None:
     """`dev.py docs` copies them."""
     guide = (ROOT / "docs" / "deployment.md").read_text()

@@ -1,5 +1,6 @@
 """Generated documentation is up to date, and links within the repository lead to files and headings."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         if not found.exists() or (anchor and anchor not in anchors(found)):
             dead.append(target)
     assert dead == []
+
+
+def test_facts_of_the_sequence_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (drawn,) = re.findall(r"^sequenceDiagram\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    facts = json.loads((ROOT / "tests" / "public_names.json").read_text())["facts"]
+    known = {name.rsplit(".", 1)[1].replace("_", "") for name in facts}
+    notes = re.findall(r"Note over DB: (.*)", drawn)
+    named = {
+        word for note in notes for word in re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", note)
+    }
+    assert [word for word in named if word.lower() not in known] == []
+    assert {"ReversalRequested", "CallStarted", "Reversed"} <= named
 
 
 def test_reference_describes_parameters_models_and_problems() -> None:
