@@ -7,6 +7,22 @@ select transfer_id, order_id, seller_id, destination, cause, amount, currency, s
  order by created_at desc, transfer_id desc
  limit %(limit)s;
 
+-- of_refund: the transfers from which a refund takes money, or would
+select transfer_id from transfer_reversals where refund_id = %(refund_id)s
+union
+select (part ->> 'transfer_id')::uuid from refunds, jsonb_array_elements(allocation) part
+ where refunds.refund_id = %(refund_id)s and part ->> 'transfer_id' is not null
+union
+select (part ->> 'transfer_id')::uuid from refunds, jsonb_array_elements(allocation) part
+ where refunds.psp_refund_id = %(refund_id)s and part ->> 'transfer_id' is not null;
+
+-- at_stripe: the transfers with this transfer or reversal at Stripe
+select transfer_id from seller_transfers where stripe_transfer_id = %(stripe_id)s and stripe_transfer_id <> ''
+union
+select transfer_id from seller_transfers where stripe_reversal_id = %(stripe_id)s and stripe_reversal_id <> ''
+union
+select transfer_id from transfer_reversals where stripe_reversal_id = %(stripe_id)s and stripe_reversal_id <> '';
+
 -- orders: orders, newest first
 select order_id, stream_id, currency, amount, refunded, collected, status, payment_id, source_transaction, shares,
        connector_payment, last_error, retry_count, next_retry_at, version, created_at, updated_at
