@@ -11,9 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from psycopg.rows import class_row
-
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, fetch_by_index
 from infrastructure.postgres.inbox import InboxRow
 from infrastructure.postgres.named_queries import queries
 from projections.disputes import DisputeRow
@@ -163,24 +161,11 @@ class SellerEntry(NamedTuple):
 
 SellerSort = Literal["debt", "age", "seller"]
 
-_OF_REFUND = """transfer_id = any(array(
-    select transfer_id from transfer_reversals where refund_id = %(refund_id)s
-    union select (part ->> 'transfer_id')::uuid from refunds, jsonb_array_elements(allocation) part
-           where refunds.refund_id = %(refund_id)s and part ->> 'transfer_id' is not null
-    union select (part ->> 'transfer_id')::uuid from refunds, jsonb_array_elements(allocation) part
-           where refunds.psp_refund_id = %(refund_id)s and part ->> 'transfer_id' is not null))"""
-_AT_STRIPE = """transfer_id = any(array(
-    select transfer_id from seller_transfers where stripe_transfer_id = %(stripe_id)s
-                                               and stripe_transfer_id <> ''
-    union select transfer_id from seller_transfers where stripe_reversal_id = %(stripe_id)s
-                                                     and stripe_reversal_id <> ''
-    union select transfer_id from transfer_reversals where stripe_reversal_id = %(stripe_id)s
-                                                       and stripe_reversal_id <> ''))"""
 _TRANSFERS = {
     "waiting_for": "waiting_for = %(waiting_for)s "
     "and status in ('pending', 'failed', 'reversal_pending')",
-    "refund_id": _OF_REFUND,
-    "stripe_id": _AT_STRIPE,
+    "refund_id": f"transfer_id = any(array({SQL['of_refund'].decode()}))",
+    "stripe_id": f"transfer_id = any(array({SQL['at_stripe'].decode()}))",
     "updated_since": "updated_at >= %(updated_since)s",
     "min_amount": "amount >= %(min_amount)s",
     "attempts": "retry_count >= %(attempts)s",
@@ -382,13 +367,7 @@ class Lists:
     async def _fetch(
         self, kind: type[Row], query: bytes, values: Mapping[str, object]
     ) -> list[Row]:
-        async with (
-            self._pool.connection() as connection,
-            connection.cursor(row_factory=class_row(kind)) as cursor,
-        ):
-            # a plan for exactly these values: the filters differ by orders of magnitude
-            await cursor.execute(query, values, prepare=False)
-            return await cursor.fetchall()
+        return await fetch_by_index(self._pool, kind, query, values)
 
 
 def _where(

@@ -16,7 +16,7 @@ create unique index ledger_events_notification_id_idx on ledger_events (notifica
 -- The provider's id of the request behind a fact, for the search. Text inside of strings has its quotes escaped, so it
 -- cannot pretend to be this member. The function fails for no state, since a fact must never be refused because of a search.
 create function provider_request_id(state bytea) returns text language sql immutable strict parallel safe as $$
-    select substring(encode(state, 'escape') from '"request_id":"([^"\\]+)"')
+    select nullif(split_part(split_part(encode(state, 'escape'), '"request_id":"', 2), '"', 1), '')
 $$;
 create index ledger_events_request_idx on ledger_events (provider_request_id(state))
     where position('"request_id":"'::bytea in state) > 0;
