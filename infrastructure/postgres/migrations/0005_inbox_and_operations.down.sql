@@ -1,3 +1,4 @@
 drop table ledger_binding, breaker, pace, alarms, webhook_polls;
 drop function inbox_park(bigint, text, timestamptz, text);
+drop table bulk_jobs;
 drop table webhook_inbox;
