@@ -30,6 +30,11 @@ class BuildOnePackage(build_py):
         (top / "__main__.py").write_text(
             "from transfer_ledger.scripts.__main__ import main\n\nmain()\n"
         )
+        (top / "client.py").write_text(
+            '"""Python client of the ledger\'s HTTP API."""\n\n'
+            "from transfer_ledger.infrastructure.client import *  # noqa: F403\n"
+            "from transfer_ledger.infrastructure.client import __all__  # noqa: F401\n"
+        )
         for name in (".env.template", "domain/py.typed"):
             shutil.copy(name, top)
 

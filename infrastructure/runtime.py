@@ -5,9 +5,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import structlog
 
+from application.bulk import BulkLoop
 from application.command_handler import CommandHandler
 from application.commands.split_money import SplitMoneyCommands
 from application.gateways import PaymentGateway
@@ -41,6 +43,7 @@ from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from application.webhooks.stripe.unconfirmed_refunds import UnconfirmedRefunds
 from infrastructure.postgres.bound_account import binding
+from infrastructure.postgres.bulk_jobs import PostgresBulkJobs
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
@@ -76,13 +79,17 @@ async def at_work(service: Service) -> AsyncIterator[None]:
     listener.on("webhook_inbox", inbox.wake)
     listener.on("ledger_work", monitor.wake)
     listener.on("ledger_events", service.news.wake)
+    bulk = BulkLoop(
+        PostgresBulkJobs(service.pool), f"bulk-{uuid4()}", service.commands.operator.retry
+    )
+    listener.on("ledger_work", bulk.wake)
     for worker in service.workers:
         for channel in ("ledger_events", "ledger_work"):
             listener.on(channel, worker.wake)
     await listener.start()
     overdue = OverdueWork(service.due_work, service.alarms, service.settings.overdue_after)
     transactions = OldTransactionWatch(service.pool, service.alarms)
-    loops: list[Loop] = [inbox, monitor, poller, overdue, transactions, *service.workers]
+    loops: list[Loop] = [inbox, monitor, poller, overdue, transactions, bulk, *service.workers]
     if service.settings.inbox_retention is not None:
         loops.append(RetentionLoop(service.inbox, service.settings.inbox_retention))
     loops.append(ProcessReports(service.pool, loops))

@@ -278,6 +278,7 @@ def check_wheel() -> int:
         elsewhere.mkdir()
         steps = (
             ["python", "-c", "import domain; assert domain.OWNER"],
+            ["python", "-c", "from transfer_ledger.client import LedgerClient"],
             ["transfer-ledger", "demo"],
             ["transfer-ledger", "migrate", "up"],
         )

@@ -38,7 +38,14 @@ OF_THE_APP = (
     Right("EXECUTE", "inbox_park(bigint, text, timestamptz, text)"),
     *(
         Right(privilege, table)
-        for table in ("webhook_inbox", "webhook_polls", "alarms", "pace", "ledger_binding")
+        for table in (
+            "webhook_inbox",
+            "webhook_polls",
+            "alarms",
+            "pace",
+            "ledger_binding",
+            "bulk_jobs",
+        )
         for privilege in ("INSERT", "UPDATE")
     ),
     *(

@@ -49,6 +49,7 @@ PATH_PARAMETERS: Mapping[str, Json] = {
     "seller_id": {"type": "string", "pattern": ID_PATTERN},
     "dispute_id": {"type": "string", "pattern": ID_PATTERN},
     "finding_id": {"type": "string", "pattern": ID_PATTERN},
+    "job_id": {"type": "string", "pattern": ID_PATTERN},
     "inbox_id": {"type": "string", "pattern": r"^[0-9]{1,18}$"},
 }
 PROBLEM: Json = {

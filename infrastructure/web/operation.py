@@ -40,6 +40,8 @@ Model = TypeVar("Model", bound=BaseModel)
 _ID = re.compile(ID_PATTERN)
 READERS, DECIDERS = frozenset({Role.OPERATOR, Role.AUDITOR}), frozenset({Role.OPERATOR})
 """Roles that may call an operation which names none: one that reads, and one that changes."""
+CHECKOUT = frozenset({Role.CHECKOUT})
+CHECKOUT_OR_READERS = CHECKOUT | READERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,12 @@ class ApiCall(Generic[B, Q]):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer of an operation: `content` is a class of `responses`."""
+    """The answer of an operation: `content` is a class of `responses`. `fresh`: no repetition,
+    although its status is that of one."""
 
     status: int
     content: object
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ def endpoint(op: ApiOperation) -> Callable[[Request], Awaitable[Response]]:
         if isinstance(reply, Response):
             return reply
         response = _response(reply)
-        if op.is_repeatable and reply.status == 200:
+        if op.is_repeatable and reply.status == 200 and not reply.fresh:
             response.headers[REPLAYED] = "true"
         return response
 

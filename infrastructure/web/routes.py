@@ -15,16 +15,20 @@ from infrastructure.web.endpoints import (
     sellers,
     transfers,
     webhooks,
-    what_if,
 )
-from infrastructure.web.operation import DECIDERS, READERS, ApiOperation
+from infrastructure.web.operation import (
+    CHECKOUT,
+    CHECKOUT_OR_READERS,
+    DECIDERS,
+    READERS,
+    ApiOperation,
+)
 from infrastructure.web.operator_routes import OPERATOR_OPERATIONS
+from infrastructure.web.planning_routes import PLANNING
 
 OF_THE_PAST = ("instant_and_position", "position_not_reached")
 
-CHECKOUT = frozenset({Role.CHECKOUT})
 CHECKOUT_OR_DECIDERS = CHECKOUT | DECIDERS
-CHECKOUT_OR_READERS = CHECKOUT | READERS
 
 OPERATIONS: tuple[ApiOperation, ...] = (
     # routes are tried in this order, so the busiest come first
@@ -341,18 +345,8 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         {200: facts.FactSchemas},
         roles=CHECKOUT_OR_READERS,
     ),
-    ApiOperation(
-        "POST",
-        "/v1/what-if",
-        what_if.forecast,
-        "Show the exact effect of a planned refund or dispute on each seller, and the amount that "
-        "the platform bears. Nothing changes.",
-        {200: what_if.WhatIf},
-        ("not_found", "exceeds_order", "refused"),
-        body=what_if.WhatIfIn,
-        roles=CHECKOUT_OR_READERS,
-    ),
     *OPERATOR_OPERATIONS,
+    *PLANNING,
     ApiOperation(
         "GET",
         "/healthz",

@@ -33,6 +33,7 @@ NOT_DERIVED = {
     ),
     "ledger_binding": "decided by the first start, before any fact; a seal contains it",
     "breaker": "whether Stripe answers now: probes find that out again",
+    "bulk_jobs": "the progress of a person's jobs: each action that a job took is a fact",
     "pace": "the instant of the next call: obsolete after a second",
     "check_runs": "the newest end of each check, for the overview: no money depends on it",
     "found_differences": (

@@ -89,6 +89,30 @@ create table webhook_polls (
 );
 
 
+-- Jobs that a person starts for many transfers at once. The targets are chosen when the job begins, and a job goes on where
+-- it was after a crash: `done` of them are handled, in their order.
+create table bulk_jobs (
+    job_id       text        primary key,
+    kind         text        not null,
+    filter       json        not null,
+    actor        text        not null,
+    reason       text        not null,
+    targets      uuid[]      not null,
+    done         integer     not null default 0,
+    refused      integer     not null default 0,
+    last_refusal text,
+    created_at   timestamptz not null default now(),
+    ended_at     timestamptz,
+    leased_by    text,
+    leased_until timestamptz,
+    constraint a_bulk_job_has_a_known_kind check (kind in ('retry')),
+    constraint a_bulk_job_is_bounded check (cardinality(targets) <= 10000),
+    constraint a_bulk_job_counts_its_targets check (0 <= refused and refused <= done and done <= cardinality(targets)),
+    constraint an_ended_bulk_job_is_done check ((ended_at is not null) = (done = cardinality(targets)))
+);
+create index bulk_jobs_open_idx on bulk_jobs (created_at) where ended_at is null;
+
+
 -- Alarms: conditions that a person has to look at. One row per kind and subject, however often it is raised.
 create table alarms (
     kind         text        not null,

@@ -1,0 +1,142 @@
+"""Bulk jobs: one decision of a person about many transfers, executed one by one, with progress.
+
+The targets are chosen when the job begins. One process at a time works on a job, under a lease that
+each step renews; after a crash another one goes on. The step that a crash interrupted is repeated:
+at most one retry is then recorded twice.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import structlog
+
+from application.loop import Loop
+from domain.errors import Conflict, Refused
+from domain.lifecycle import TransferStatus
+
+MOST_TARGETS = 10_000
+SLICE = 50
+"""Targets of one turn."""
+LEASE = timedelta(seconds=60)
+BETWEEN_LOOKS = 5.0
+"""Seconds until the next look for a job; a new job wakes the loop at once."""
+LONGEST_REFUSAL = 500
+RETRYABLE = (
+    TransferStatus.PENDING,
+    TransferStatus.FAILED,
+    TransferStatus.REVERSAL_PENDING,
+    TransferStatus.PERMANENTLY_FAILED,
+)
+
+log = structlog.get_logger()
+
+
+class BulkKind(StrEnum):
+    """The action that a job takes on each of its targets."""
+
+    RETRY = "retry"
+
+
+class BulkFilter(NamedTuple):
+    """Filter of the transfers of a job; None does not filter. `error`: beginning of the last
+    error."""
+
+    status: str | None = None
+    seller_id: str | None = None
+    order_id: str | None = None
+    destination: str | None = None
+    waiting_for: str | None = None
+    error: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+class BulkJob(NamedTuple):
+    """A job and its progress. `done` counts the handled targets, `refused` those of them that the
+    ledger refused."""
+
+    job_id: str
+    kind: str
+    filter: Mapping[str, str]
+    actor: str
+    reason: str
+    total: int
+    done: int
+    refused: int
+    last_refusal: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class BulkSlice(NamedTuple):
+    """The next targets of a claimed job."""
+
+    job_id: str
+    kind: str
+    actor: str
+    reason: str
+    done: int
+    targets: Sequence[UUID]
+
+
+class TooManyTargets(Refused):
+    """More transfers match than one job may have."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"More than {MOST_TARGETS} transfers match, and a job has at most {MOST_TARGETS}; "
+            "narrow the filter, or start several jobs."
+        )
+
+
+class BulkJobs(Protocol):
+    """The stored jobs."""
+
+    async def claim(self, holder: str, lease: timedelta, limit: int) -> BulkSlice | None:
+        """Claim the oldest open job; None if there is none, or others work on all of them."""
+
+    async def advance(
+        self, holder: str, lease: timedelta, job_id: str, done: int, refusal: str | None
+    ) -> bool:
+        """Record that one more target than `done` is handled; False if the job is not ours any
+        more."""
+
+    async def release(self, holder: str) -> None:
+        """Let other processes go on with the jobs of this one."""
+
+
+class BulkLoop(Loop):
+    """Loop that executes jobs: `run` until `stop`."""
+
+    def __init__(
+        self, jobs: BulkJobs, holder: str, retry: Callable[[UUID, str, str], Awaitable[None]]
+    ) -> None:
+        super().__init__()
+        self._jobs, self._holder, self._retry = jobs, holder, retry
+
+    async def turn(self) -> float:
+        """Execute a slice of the oldest job; return the seconds until the next look."""
+        work = await self._jobs.claim(self._holder, LEASE, SLICE)
+        if work is None:
+            return BETWEEN_LOOKS
+        for done, target in enumerate(work.targets, work.done):
+            if self._stopping.is_set():
+                break
+            refusal = await self._refusal(work, target)
+            if not await self._jobs.advance(self._holder, LEASE, work.job_id, done, refusal):
+                return 0.0  # another process goes on, since our lease had ended
+        if self._stopping.is_set():
+            await self._jobs.release(self._holder)
+        return 0.0
+
+    async def _refusal(self, work: BulkSlice, target: UUID) -> str | None:
+        """Act on one target; return why the ledger refused, or None. A database that does not
+        answer ends the turn."""
+        try:
+            await self._retry(target, work.actor, f"{work.reason} (bulk job {work.job_id})")
+        except (Refused, Conflict) as refused:
+            return str(refused)[:LONGEST_REFUSAL]
+        return None

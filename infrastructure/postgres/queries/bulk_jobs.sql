@@ -1,0 +1,45 @@
+-- matches: the transfers that a retry could concern, oldest first; a filter that is null does not filter
+select transfer_id
+  from seller_transfers
+ where status = any(%(statuses)s)
+   and created_at > '-infinity'  -- always true; see seller_transfers_status_idx
+   and (%(seller_id)s::text is null or seller_id = %(seller_id)s)
+   and (%(order_id)s::text is null or order_id = %(order_id)s)
+   and (%(destination)s::text is null or destination = %(destination)s)
+   and (%(waiting_for)s::text is null or waiting_for = %(waiting_for)s)
+   and (%(error)s::text is null or starts_with(last_error, %(error)s))
+   and (%(created_from)s::timestamptz is null or created_at >= %(created_from)s)
+   and (%(created_to)s::timestamptz is null or created_at < %(created_to)s)
+ order by created_at, transfer_id
+ limit %(limit)s;
+
+-- begin: a new job; none if its id is taken. A job without targets is at its end
+with begun as (
+    insert into bulk_jobs (job_id, kind, filter, actor, reason, targets, ended_at)
+    values (%(job_id)s, %(kind)s, %(filter)s, %(actor)s, %(reason)s, %(targets)s::uuid[],
+            case when cardinality(%(targets)s::uuid[]) = 0 then now() end)
+    on conflict (job_id) do nothing
+    returning job_id
+)
+select job_id, pg_notify('ledger_work', '') from begun;
+
+-- job: one job
+select job_id, kind, filter, actor, reason, cardinality(targets) as total, done, refused, last_refusal, created_at, ended_at
+  from bulk_jobs
+ where job_id = %s;
+
+-- claim: the oldest job that no other process works on, with its next targets
+update bulk_jobs b set leased_by = %(holder)s, leased_until = now() + %(lease)s
+ where b.job_id = (select job_id from bulk_jobs
+                    where ended_at is null and (leased_until is null or leased_until < now() or leased_by = %(holder)s)
+                    order by created_at, job_id limit 1 for update skip locked)
+returning b.job_id, b.kind, b.actor, b.reason, b.done, b.targets[b.done + 1 : b.done + %(limit)s] as targets;
+
+-- advance: one more target is handled, if the job is still ours and stands where we left it
+update bulk_jobs
+   set done = done + 1, refused = refused + %(refused)s, last_refusal = coalesce(%(refusal)s, last_refusal),
+       leased_until = now() + %(lease)s, ended_at = case when done + 1 = cardinality(targets) then now() end
+ where job_id = %(job_id)s and leased_by = %(holder)s and done = %(done)s and ended_at is null;
+
+-- release: other processes may go on with these jobs
+update bulk_jobs set leased_by = null, leased_until = null where leased_by = %s and ended_at is null;
