@@ -11,9 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from psycopg.rows import class_row
-
-from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.connections import Pool, fetch_by_index
 from infrastructure.postgres.inbox import InboxRow
 from infrastructure.postgres.named_queries import queries
 from projections.disputes import DisputeRow
@@ -382,13 +380,7 @@ class Lists:
     async def _fetch(
         self, kind: type[Row], query: bytes, values: Mapping[str, object]
     ) -> list[Row]:
-        async with (
-            self._pool.connection() as connection,
-            connection.cursor(row_factory=class_row(kind)) as cursor,
-        ):
-            # a plan for exactly these values: the filters differ by orders of magnitude
-            await cursor.execute(query, values, prepare=False)
-            return await cursor.fetchall()
+        return await fetch_by_index(self._pool, kind, query, values)
 
 
 def _where(

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from infrastructure.postgres.connections import Pool, execute, fetch_rows
+from infrastructure.postgres.connections import Pool, execute, fetch_by_index, fetch_rows
 from infrastructure.postgres.named_queries import queries
 from projections.alarm_causes import AlarmCause, cause_of
 
@@ -145,7 +145,7 @@ class Overview:
 
     async def totals(self) -> list[MoneyTotal]:
         """Sum the open money by currency, state and direction; zero has no row."""
-        rows = await fetch_rows(self._pool, MoneyTotal, SQL["money"])
+        rows = await fetch_by_index(self._pool, MoneyTotal, SQL["money"])
         return [
             row._replace(
                 state=MoneyState(row.state),
@@ -176,7 +176,7 @@ class Overview:
             "subject": subject,
             "limit": limit,
         }
-        rows = await fetch_rows(self._pool, MoneyItem, SQL["items"], values)
+        rows = await fetch_by_index(self._pool, MoneyItem, SQL["items"], values)
         return [
             row._replace(state=MoneyState(row.state), direction=Direction(row.direction))
             for row in rows
@@ -194,7 +194,7 @@ class Overview:
     async def alarms(self, kind: str | None = None, limit: int = MOST_ALARMS) -> list[OpenAlarm]:
         """List the open alarms, oldest first, each with the money behind it."""
         values = {"kind": kind, "most": limit}
-        return await fetch_rows(self._pool, OpenAlarm, SQL["alarms"], values)
+        return await fetch_by_index(self._pool, OpenAlarm, SQL["alarms"], values)
 
     async def alarm_groups(self, now: datetime, funds_deadline: timedelta) -> list[AlarmGroup]:
         """Group the open alarms by cause, the ones with the most money × age first."""

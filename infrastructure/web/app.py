@@ -1,13 +1,15 @@
 """The web application: routes, middleware, and the token before `/v1`."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from infrastructure.bootstrap import running
@@ -30,6 +32,7 @@ from infrastructure.web.routes import OPERATIONS
 HEALTH = tuple(op for op in OPERATIONS if op.path in ("/healthz", "/readyz", "/metrics"))
 """The operations of a process without an API: `worker`."""
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -69,10 +72,7 @@ def _application(
         require_token_for_real_money(settings)
     metrics = Metrics(settings.mode)
     app = Starlette(
-        routes=[
-            *(Route(op.path, endpoint(op), methods=[op.method]) for op in operations),
-            *(console_routes(Entrance(settings)) if with_api else ()),
-        ],
+        routes=[*_routes(operations), *(console_routes(Entrance(settings)) if with_api else ())],
         middleware=[
             Middleware(RequestMiddleware, settings.mode, metrics),
             Middleware(BearerToken, access_of(settings)),
@@ -83,6 +83,21 @@ def _application(
     app.router.redirect_slashes = False
     app.state.metrics = metrics
     return app
+
+
+def _routes(operations: Sequence[ApiOperation]) -> list[Route]:
+    """Make one route for each path: Starlette lists the methods of one route in `Allow`."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for op in operations:
+        by_path.setdefault(op.path, {})[op.method] = endpoint(op)
+    return [Route(path, _of_method(served), methods=[*served]) for path, served in by_path.items()]
+
+
+def _of_method(served: Mapping[str, Endpoint]) -> Endpoint:
+    async def serve(request: Request) -> Response:
+        return await served["GET" if request.method == "HEAD" else request.method](request)
+
+    return serve
 
 
 def _backend(app: Starlette, service: Service) -> Backend:

@@ -22,8 +22,8 @@ from infrastructure.web.requests import (
 )
 from projections.orders import OrderStatus
 
-LONGEST_SEARCH = 8_000
-"""Characters of a pasted text."""
+LONGEST_SEARCH = 3_000
+"""Characters of a pasted text. Percent-encoded, it still fits into the head of a request."""
 
 Limit = Annotated[int, Field(ge=1, le=500), BeforeValidator(digits)]
 Cursor = Annotated[str, Field(max_length=600, json_schema_extra={"pattern": CURSOR_PATTERN})]

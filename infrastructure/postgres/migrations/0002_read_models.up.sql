@@ -298,3 +298,4 @@ create table findings (
         status = 'noted' or (actor is not null and reason is not null)),
     constraint what_is_at_risk_is_never_negative check (at_risk >= 0)
 );
+create index findings_newest_idx on findings (updated_at desc, finding_id desc);

@@ -224,8 +224,10 @@ select t.currency, 'to_sellers' as direction, t.amount, t.created_at as since, t
                  where e.topic in ('ledger.seller_transfer.attempt_deferred', 'ledger.seller_transfer.failed',
                                    'ledger.seller_transfer.reopened', 'ledger.seller_transfer.reversal_requested')
                  order by e.originator_version desc limit 1) as doubtful,
-               array['everything', 'work:transferring', 'seller:' || o.seller_id, 'transferring:' || o.seller_id]
-                   && array(select scope from pauses where paused) as paused
+               ('everything' in (select scope from pauses where paused)
+                or 'work:transferring' in (select scope from pauses where paused)
+                or 'seller:' || o.seller_id in (select scope from pauses where paused)
+                or 'transferring:' || o.seller_id in (select scope from pauses where paused)) as paused
           from seller_transfers o
          where o.status in ('pending', 'failed') and o.created_at > '-infinity') t
 union all
@@ -241,8 +243,10 @@ select r.currency, 'from_sellers', r.amount, r.created_at, r.reversal_id::text, 
             when r.waiting_for = 'operator' then 'stuck'
             when t.waiting_for = 'funds' then 'waiting_for_funds'
             when t.waiting_for in ('account', 'payment', 'operator')
-                 or array['everything', 'work:reversing', 'seller:' || r.seller_id, 'reversing:' || r.seller_id]
-                    && array(select scope from pauses where paused) then 'held'
+                 or ('everything' in (select scope from pauses where paused)
+                     or 'work:reversing' in (select scope from pauses where paused)
+                     or 'seller:' || r.seller_id in (select scope from pauses where paused)
+                     or 'reversing:' || r.seller_id in (select scope from pauses where paused)) then 'held'
             else 'moving' end
   from transfer_reversals r join seller_transfers t on t.transfer_id = r.transfer_id
  where r.status in ('queued', 'requested')

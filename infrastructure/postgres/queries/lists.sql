@@ -39,20 +39,23 @@ select inbox_id, provider, event_id, event_type, received_at, status, reason, su
  order by inbox_id desc
  limit %(limit)s;
 
--- findings: differences of the newest reconciliation, and decisions, newest first
-select * from (
-    select coalesce(d.finding_id, f.finding_id) as finding_id, coalesce(d.kind, f.kind) as kind,
-           coalesce(f.status, 'undecided') as status, coalesce(d.stripe_id, f.stripe_id) as stripe_id,
-           coalesce(d.stripe_transfer_id, f.stripe_transfer_id) as stripe_transfer_id,
-           coalesce(d.transfer_id, f.transfer_id) as transfer_id, coalesce(d.reversal_id, f.reversal_id) as reversal_id,
-           coalesce(d.at_risk, f.at_risk) as at_risk, coalesce(d.currency, f.currency) as currency,
-           coalesce(d.detail, f.detail) as detail, d.obstacle, coalesce(d.awaits_others, false) as awaits_others,
-           f.actor, f.reason, d.since, d.found_at, f.updated_at as decided_at,
-           greatest(d.found_at, f.updated_at) as at
-      from found_differences d full join findings f using (finding_id)) found
- where true /* filters */
- order by at desc, finding_id desc
- limit %(limit)s;
+-- findings: differences of the newest reconciliation, then decisions about others, newest first
+(select * from (
+    select d.finding_id, d.kind, coalesce(f.status, 'undecided') as status, d.stripe_id, d.stripe_transfer_id, d.transfer_id,
+           d.reversal_id, d.at_risk, d.currency, d.detail, d.obstacle, d.awaits_others, f.actor, f.reason, d.since, d.found_at,
+           f.updated_at as decided_at, d.found_at as at
+      from found_differences d left join findings f on f.finding_id = d.finding_id) found
+  where true /* filters */ order by at desc, finding_id desc limit %(limit)s)
+union all
+(select * from (
+    select f.finding_id, f.kind, f.status, f.stripe_id, f.stripe_transfer_id, f.transfer_id, f.reversal_id, f.at_risk, f.currency,
+           f.detail, null, false, f.actor, f.reason, null::timestamptz, null::timestamptz, f.updated_at as decided_at,
+           f.updated_at as at
+      from findings f
+     where not exists (select from found_differences d where d.finding_id = f.finding_id)) decided
+  where true /* filters */ order by at desc, finding_id desc limit %(limit)s)
+order by at desc, finding_id desc
+limit %(limit)s;
 
 -- floor: the last row that this page may read when a filter has no index; no row if the table ends before
 select created_at, transfer_id from seller_transfers
