@@ -72,10 +72,7 @@ def _application(
         require_token_for_real_money(settings)
     metrics = Metrics(settings.mode)
     app = Starlette(
-        routes=[
-            *_routes(operations),
-            *(console_routes(Entrance(settings)) if with_api else ()),
-        ],
+        routes=[*_routes(operations), *(console_routes(Entrance(settings)) if with_api else ())],
         middleware=[
             Middleware(RequestMiddleware, settings.mode, metrics),
             Middleware(BearerToken, access_of(settings)),

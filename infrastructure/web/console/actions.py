@@ -167,21 +167,26 @@ async def _decision(visit: Visit, kind: str, name: str, shown: Json) -> Plan:
 
 
 def decision_body(plan: Plan, form: Mapping[str, str], ids: Mapping[str, str]) -> Json:
-    """Build the body of a decision. Raises Problem for an amount that is none."""
+    """Build the body of a decision. Raises Problem for an amount that is none, and for a form that
+    does not decide: an empty one would otherwise take nothing from any seller, for ever."""
+    given = {
+        name.removeprefix(PART): text
+        for name, text in form.items()
+        if name.startswith(PART) and text
+    }
+    if bool(given) == bool(form.get("choice")):
+        detail = "Enter at least one amount, or dismiss; not both, and not neither."
+        raise Problem("invalid_request", detail)
     if form.get("choice"):
         return {"dismiss": True}
-    allocation = []
-    for name, text in form.items():
-        seller = name.removeprefix(PART)
-        if seller == name or not text:
-            continue
-        try:
-            amount = minor_units(text, plan.currencies.get(seller, ""))
-        except ValueError as bad:
-            raise Problem("invalid_request", f"The amount from {seller}: {bad}") from None
-        if amount:
-            allocation.append({"seller_id": seller, "amount": amount})
-    return {"allocation": allocation}
+    return {"allocation": [part for one in given.items() if (part := _part(plan, *one))["amount"]]}
+
+
+def _part(plan: Plan, seller: str, text: str) -> Json:
+    try:
+        return {"seller_id": seller, "amount": minor_units(text, plan.currencies.get(seller, ""))}
+    except ValueError as bad:
+        raise Problem("invalid_request", f"The amount from {seller}: {bad}") from None
 
 
 # --- pauses ---------------------------------------------------------------------------------------

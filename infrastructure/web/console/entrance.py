@@ -34,9 +34,7 @@ class Entrance:
 
     def visit(self, request: Request) -> Visit:
         """Return the visit of a request. Raises Problem."""
-        backend = getattr(request.app.state, "backend", None)
-        if not isinstance(backend, Backend):
-            raise Problem("not_ready", "The ledger is starting or stopping; try again in a moment.")
+        backend: Backend = request.app.state.backend
         now = backend.service.clock.now()
         session = self.sessions.checked(request.cookies.get(COOKIE, ""), now)
         session = session or self.sessions.anonymous(now)
@@ -53,7 +51,7 @@ class Entrance:
 
     def stranger(self, request: Request) -> Visit:
         """Return a visit without any right, to show a problem."""
-        backend = request.app.state.backend
+        backend: Backend = request.app.state.backend
         return Visit(request, backend, backend.service.clock.now(), None, "")
 
     def _caller(self, request: Request, session: Session) -> Caller | None:

@@ -14,8 +14,8 @@ from infrastructure.web.console.actions import ACTIONS, act
 from infrastructure.web.console.entrance import Entrance, show_sign_in, sign_in, sign_out
 from infrastructure.web.console.visit import RELEASE, ROOT, STATIC, Visit
 from infrastructure.web.middleware import OPERATION
-from infrastructure.web.operation import READERS
-from infrastructure.web.problems import KINDS, Problem, problem_of
+from infrastructure.web.operation import READERS, Backend
+from infrastructure.web.problems import KINDS, Problem, answer, problem_of
 
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -98,6 +98,10 @@ def _served(page: Page | Door, entrance: Entrance) -> Callable[[Request], Awaita
     async def serve(request: Request) -> Response:
         request.scope[OPERATION] = template
         visit = None
+        if not isinstance(getattr(request.app.state, "backend", None), Backend):
+            return answer(
+                Problem("not_ready", "The ledger is starting or stopping; try again soon.")
+            )
         try:
             visit = entrance.visit(request)
             await entrance.check_form(visit)

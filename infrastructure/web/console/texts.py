@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from urllib.parse import quote
 
 import orjson
@@ -13,6 +13,7 @@ from infrastructure.visible_text import visible
 
 _AMOUNT = re.compile(r"\b(\d{1,16})(?: minor units? of ([A-Z]{3})\b| ([A-Z]{3}) \(minor units\))")
 """Amounts in minor units, as the sentences of the audit trail and of alarms write them."""
+_DECIMAL = re.compile(r"(\d{1,15})(?:\.(\d{1,3}))?", re.ASCII)
 _UNITS = ((86_400, "day"), (3_600, "h"), (60, "min"))
 
 
@@ -25,18 +26,19 @@ def money(amount: int, currency: str | None) -> str:
 
 
 def minor_units(text: str, currency: str) -> int:
-    """Parse an amount such as `12.50`. Raises ValueError for more decimals than the currency
-    has."""
+    """Parse an amount such as `12.50`. Raises ValueError.
+
+    A comma is refused: it would be a decimal sign to one reader, and divide thousands to another.
+    """
     decimals = LEDGER.get(currency, HUNDREDTHS).decimals
-    try:
-        scaled = Decimal(text.strip().replace(",", "")).scaleb(decimals)
-    except InvalidOperation:
-        raise ValueError(f"{text[:40]!r} is no amount; expected one such as 12.50.") from None
-    if not scaled.is_finite() or scaled != scaled.to_integral_value() or scaled < 0:
+    found = _DECIMAL.fullmatch(text.strip())
+    if found is None or len(found[2] or "") > decimals:
+        example = "12" if decimals == 0 else f"12.{'50'.ljust(decimals, '0')}"
         raise ValueError(
-            f"{text[:40]!r} is no amount in {currency}; expected at most {decimals} decimals."
+            f"{text[:40]!r} is no amount in {currency}; expected one such as {example}, without "
+            "commas."
         )
-    return int(scaled)
+    return int(found[1] + (found[2] or "").ljust(decimals, "0"))
 
 
 def moment(value: str | datetime) -> datetime:

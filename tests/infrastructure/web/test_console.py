@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from application.commands.refunds import RefundReport
 from domain.seller_transfer import facts
 from infrastructure.access import AuthHeader, NamedToken, Role, sha256
 from infrastructure.postgres.fact_reader import FactReader
@@ -361,6 +362,31 @@ async def test_action_says_its_effects_and_asks_for_a_reason(
     assert "The retry is recorded." in shown.text
     assert "the seller called" in shown.text
     assert "mia" in shown.text
+
+
+async def test_set_aside_refund_is_decided_by_exact_amounts(
+    guarded: Service, shop: Shop, service: Service
+) -> None:
+    await shop.paid(amount=10_000, ada=8_000)
+    odd = RefundReport("rf-odd", "o1", 100, "USD", "test")
+    await service.commands.refunds.succeeded(odd)
+    path = "/console/refunds/rf-odd/decide"
+    async with browsing(guarded) as client:
+        await sign_in(client, OPERATOR)
+        for undecided in (
+            {},
+            {"part:ada": "1.00", "choice": "yes"},
+            {"part:ada": "1,50"},
+            {"part:ada": "1.505"},
+            {"part:bob": "1.00"},
+        ):
+            refused = await submit(client, path, await client.get(path), reason="x", **undecided)
+            assert refused.status_code in (409, 422), undecided
+        fields = {"part:ada": "1.05", "reason": "the rate of the day"}
+        done = await submit(client, path, await client.get(path), **fields)
+        assert done.status_code == 303, done.text
+        shown = await client.get(str(done.url.join(done.headers["location"])))
+    assert "1.05 EUR" in shown.text
 
 
 async def test_named_token_acts_under_its_name_only(guarded: Service, shop: Shop) -> None:
