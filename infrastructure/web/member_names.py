@@ -289,6 +289,41 @@ NUMBERS: Final[Mapping[str, Described]] = {
 }
 """Counts and positions."""
 
+PLANS: Final[Mapping[str, Described]] = {
+    "job_id": _D("The caller's id of the bulk job.", "retry-2026-12-01"),
+    "Bulk.kind": _D("Action on each transfer.", "retry", ("retry",)),
+    "Bulk.status": _D(
+        "Progress of the job; planned: a dry run.", "running", ("planned", "running", "ended")
+    ),
+    "total": _D("Number of transfers that matched when the job began.", 312),
+    "done": _D("Number of transfers that are handled.", 40),
+    "refused": _D("Number of handled transfers whose retry the ledger refused.", 2),
+    "last_refusal": _D("Sentence of the last refusal.", "It is final, so nothing is to retry."),
+    "Bulk.filter": _D("Members of the filter that are set.", {"status": "permanently_failed"}),
+    "BulkRetryIn.filter": _D("Transfers that the job concerns.", {"status": "permanently_failed"}),
+    "dry_run": _D("Count the matches, and begin nothing.", False),
+    "ended_at": _D("End of the job.", _AT),
+    "sample": _D("First transfers of a dry run.", [_ID]),
+    "BulkFilterIn.status": _D("Only transfers with this status.", "permanently_failed"),
+    "BulkFilterIn.error": _D("Beginning of the last error.", "not_found"),
+    "schemas": _D("Schemas by topic.", {"ledger.order.paid": {"type": "object"}}),
+    "topic": _D("Permanent name of the fact.", "ledger.order.paid"),
+    "wait": _D("Seconds to wait for a first fact.", 30),
+    "Last-Event-ID": _D("Position of the last fact that the caller has; replaces after.", "42"),
+    "WhatIf.kind": _D("The planned event.", "refund", ("refund", "dispute")),
+    "WhatIfIn.kind": _D("The planned event.", "refund", ("refund", "dispute")),
+    "residue": _D("Amount that the platform bears, in the order's currency.", 4),
+    "sellers": _D("Part of each seller."),
+    "steps": _D("Facts that would be added to the transfers."),
+    "sentences": _D("The effect in sentences.", ["A refund takes 6 cents from seller ada."]),
+    "share": _D("The seller's share of the order.", 33),
+    "before": _D("Amount that all refunds and disputes until now take.", 0),
+    "WhatIfSeller.amount": _D("Amount that this one takes.", 3),
+    "WhatIfSeller.after": _D("Both together, at most the share.", 3),
+    "WhatIfStep.amount": _D("Amount that the fact moves, if it moves one.", 3),
+}
+"""Members of plans: bulk jobs, the feed's waits, and forecasts."""
+
 LISTS: Final[Mapping[str, Described]] = {
     "data": _D("The entries."),
     "shares": _D("The sellers' shares."),
@@ -311,6 +346,6 @@ LISTS: Final[Mapping[str, Described]] = {
 
 MEMBERS: Final[Mapping[str, Described]] = {
     name: described
-    for table in (LISTS, NUMBERS, TEXTS, STATES, TIMES, MONEY, IDS)
+    for table in (LISTS, PLANS, NUMBERS, TEXTS, STATES, TIMES, MONEY, IDS)
     for name, described in table.items()
 }
