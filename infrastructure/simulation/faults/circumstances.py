@@ -206,6 +206,31 @@ def _paused(of: _Setting) -> Iterator[Element]:
         yield replace(reversal, name=f"{reversal.name}-again", at=again, share=0.5)
 
 
+def _lowered(of: _Setting) -> Iterator[Element]:
+    """Let the first of two refunds fail while no reversal is sent: the second one takes less, by a
+    unit of rounding."""
+    paid = max(order.at + max(0.0, order.paid_after) for order in of.scene.orders)
+    at = paid + of.draw.seconds(5 * MINUTE, HOUR)
+    yield replace(of.command("pause_everything", at - 1), lasts=10 * MINUTE)
+    for refund in of.refunds(1, MINUTE, by_ledger=False):
+        third = replace(refund, at=at, ends_after=1.0, amount=max(1, refund.amount // 3))
+        yield replace(third, fails_after=2 * MINUTE)
+        yield replace(third, name=f"{refund.name}-again", at=at + 10)
+
+
+def _restored(of: _Setting) -> Iterator[Element]:
+    """Lose the database after refunds have moved money, and report the refunds again only when
+    Stripe has shown their effect."""
+    paid = max(order.at + max(0.0, order.paid_after) for order in of.scene.orders)
+    at, lasts = paid + of.draw.seconds(5 * MINUTE, HOUR), of.draw.seconds(3 * MINUTE, 30 * MINUTE)
+    for refund in of.refunds(1, MINUTE, by_ledger=False):
+        yield replace(refund, at=at + 1, ends_after=1.0)
+    lost = of.fault(K.RESTORED, at, lasts)
+    yield lost
+    silent = of.fault(K.WEBHOOK_DROPPED, lost.at + lasts, HOUR)
+    yield replace(silent, provider="hyperswitch")
+
+
 def _set_aside(of: _Setting) -> Iterator[Element]:
     """Refund each order twice, since the bank refuses the first refund; the webhook about that
     comes last."""
@@ -362,6 +387,8 @@ CIRCUMSTANCES: dict[str, Circumstance] = {
     "dashboard": Circumstance(_dashboard, ("Directory.transfer_at_stripe",)),
     "taken_back": Circumstance(_taken_back, ()),
     "set_aside": Circumstance(_set_aside, ()),
+    "lowered": Circumstance(_lowered, ()),
+    "restored": Circumstance(_restored, ()),
     "paused": Circumstance(_paused, ("Alarms.clear_all",), POLLED_FOR),
     "paid_first": Circumstance(_paid_first, ("Inbox.park",)),
     "disputed": Circumstance(_disputed, ("KnownDisputes.dispute_statuses",), POLLED_FOR),

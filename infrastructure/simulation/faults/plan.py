@@ -36,12 +36,25 @@ STRIKES = [strike for strike in sorted(fault_names()) if strike not in UNREACHAB
 """All kinds of faults, each with the places where it can strike."""
 ONE_TIME = (K.FROZEN, K.KEY_EXPIRED)
 """Kinds that strike once, and so are drawn twice as often."""
+SELDOM = (
+    "Alarms.clear_all",
+    "CircuitBreaker.close_breaker",
+    "CircuitBreaker.open_breaker",
+    "CircuitBreaker.until_probe",
+    "UnpaidOrders.still_unpaid",
+    "hyperswitch payments.retrieve",
+    "stripe account.retrieve",
+    "stripe accounts.retrieve",
+    "stripe reversals.list",
+    "stripe transfers.retrieve",
+)
+"""Places that processes seldom reach even in their circumstance; drawn twice as often too."""
 THEMES = {
     name: [
         strike
         for strike in STRIKES
         if strike.partition(" @ ")[2] in one.places
-        for _ in range(2 if strike.startswith(ONE_TIME) else 1)
+        for _ in range(2 if strike.startswith(ONE_TIME) or strike.endswith(SELDOM) else 1)
     ]
     for name, one in CIRCUMSTANCES.items()
 }
@@ -121,7 +134,7 @@ def _swarm(chance: random.Random) -> list[str]:
 def _aimed(circumstance: str, chance: random.Random) -> list[str]:
     """Draw strikes that the circumstance makes possible."""
     strikes = THEMES[circumstance]
-    return chance.sample(strikes, min(len(strikes), chance.randint(3, 9)))
+    return chance.sample(strikes, min(len(strikes), chance.randint(4, 10)))
 
 
 def _commands(scene: Scene, chance: random.Random) -> list[PlannedCommand]:

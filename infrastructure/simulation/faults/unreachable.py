@@ -17,6 +17,7 @@ DEAD = "only a webhook that no release can handle gets there"
 PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
 PAID_STAYS = "a payment that has succeeded does not fail later here (docs/guarantees.md, 21)"
+RECORDABLE = "Stripe holds nothing that the ledger cannot record, unless an invariant is broken"
 
 
 def _each(reason: str, *names: str) -> dict[str, str]:
@@ -78,7 +79,8 @@ UNREACHABLE: Mapping[str, str] = {
     ),
     **_facts(SAME_ACCOUNT, "seller_transfer.redirected"),
     **_facts(PAID_STAYS, "order.payment_doubted", "seller_transfer.held_back"),
-    **_facts(INBOX, "webhook.noted", "webhook.discarded"),
+    **_facts(INBOX, "webhook.noted", "webhook.discarded", "webhook.replay_requested"),
+    **_facts(RECORDABLE, "seller_transfer.evidence_held"),
     **_facts(PAYOUTS, "payout.sent", "payout.canceled", "payout.failed"),
     **_facts(CORRECTED, "order.amount_received"),
     **_each(CORRECTED, "refund failed -> succeeded"),
