@@ -89,9 +89,10 @@ class StripeTransfers:
         return seen if isinstance(seen, Later | Parked) else await self._record(event, ours, seen)
 
     async def _unknown(self, event: StoredEvent, named: NamedTransfer) -> WebhookResult:
-        """Record a compensation that a restored backup has lost; ignore any other transfer."""
+        """Record a compensation that a restored backup has lost, let an event about a transfer
+        that it has lost wait for the payment of its order, and ignore any other transfer."""
         if named.id is None or "compensates" not in named.metadata:
-            return Ignored(FOREIGN)
+            return self._lost(named)
         seen = await self._read(named.id)
         if isinstance(seen, Later | Parked):
             return seen
@@ -111,6 +112,14 @@ class StripeTransfers:
         except (UnknownId, NotAdoptable) as refused:
             return Parked(subject, str(refused))
         return DONE
+
+    def _lost(self, named: NamedTransfer) -> WebhookResult:
+        metadata = named.metadata
+        order_id, transfer_id = metadata.get("order_id"), _uuid(metadata.get("transfer_id"))
+        if not order_id or transfer_id is None or self._is_foreign(metadata.get("ledger_id")):
+            return Ignored(FOREIGN)
+        reason = f"{named.id} names a transfer of order {order_id} that is not recorded here"
+        return Parked(subject_of_order(order_id), reason, maybe_foreign=True)
 
     async def _thin(self, event: StoredEvent, stripe_id: str) -> WebhookResult:
         seen = await self._read(stripe_id)
@@ -151,9 +160,11 @@ class StripeTransfers:
         self, stripe_id: str | None, our_id: str | None, ledger_id: str | None
     ) -> SellerTransfer | None:
         known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
-        foreign = None not in (ledger_id, self._ledger_id) and ledger_id != self._ledger_id
-        transfer_id = known or (None if foreign else _uuid(our_id))
+        transfer_id = known or (None if self._is_foreign(ledger_id) else _uuid(our_id))
         return await self._changes.transfer(transfer_id) if transfer_id is not None else None
+
+    def _is_foreign(self, ledger_id: str | None) -> bool:
+        return None not in (ledger_id, self._ledger_id) and ledger_id != self._ledger_id
 
 
 def _result_without_read(ours: SellerTransfer, shown: TransferAtStripe) -> WebhookResult | None:
