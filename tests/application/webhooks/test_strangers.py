@@ -42,14 +42,6 @@ STRANGERS: Mapping[str, tuple[str, Mapping[str, object], Mapping[str, object], s
         {},
         "parked",
     ),
-    "transfer of another ledger": (
-        "transfer.reversed",
-        {"id": "tr_9", "metadata": {
-            "transfer_id": "5b8c1f6e-0d4e-5c59-9a0e-3f5d3c1b7a10", "order_id": "o9", "ledger_id": "another",
-        }},
-        {},
-        "ignored",
-    ),
     "account": (
         "account.updated", {"id": "acct_9", "capabilities": None}, {"account": "acct_9"}, "ignored",
     ),
