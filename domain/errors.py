@@ -104,12 +104,12 @@ class OrderNotPaid(Refused):
 
     code = "order_not_paid"
 
-    def __init__(self, order_id: str, lacks: str) -> None:
+    def __init__(self, order_id: str) -> None:
         self.order_id = order_id
         super().__init__(
-            f"Order {order_id!r} {lacks}, so there is no payment to refund. Wait for the webhook "
-            f"of its payment, or report the payment with POST /v1/orders/{order_id}/paid; then try "
-            "again."
+            f"Order {order_id!r} has no confirmed payment yet, so there is no payment to refund. "
+            f"Wait for the webhook of its payment, or report the payment with POST "
+            f"/v1/orders/{order_id}/paid; then try again."
         )
 
 

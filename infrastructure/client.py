@@ -55,7 +55,8 @@ class LedgerProblem(Exception):
     `request_id` is the id of the call in the ledger's log."""
 
     def __init__(self, status: int, code: str, detail: str, request_id: str) -> None:
-        self.status, self.code, self.detail, self.request_id = status, code, detail, request_id
+        self.http_status, self.code = status, code
+        self.detail, self.request_id = detail, request_id
         super().__init__(f"{detail} ({status} {code}, request {request_id})")
 
 

@@ -289,13 +289,13 @@ def request_refund(request: RefundRequest, uow: UnitOfWork, now: datetime) -> Re
             raise ContentDiffers("refund", request.refund_id, ["refund_id"])
         refund.agree(request.order_id, request.amount, None, request.reason, request.explicit)
         return RecordedRefund(refund, False)
-    if not order.paid or order.payment_id is None:
-        lacks = (
-            "has no confirmed payment yet"
-            if not order.paid
-            else "was paid by a payment that the ledger does not know"
+    if not order.paid:
+        raise OrderNotPaid(order.order_id)
+    if order.payment_id is None:
+        raise Refused(
+            f"Order {order.order_id!r} was paid by a payment that the ledger does not know. Refund "
+            "it where it was paid, and record the refund with settled: true."
         )
-        raise OrderNotPaid(order.order_id, lacks)
     if claim_authority(order, HYPERSWITCH, "api", now) != HYPERSWITCH:
         raise Refused(
             f"Order {order.order_id!r} was paid at Stripe, which the payment provider cannot "

@@ -308,7 +308,7 @@ PLANS: Final[Mapping[str, Described]] = {
     "BulkFilterIn.error": _D("Beginning of the last error.", "not_found"),
     "schemas": _D("Schemas by topic.", {"ledger.order.paid": {"type": "object"}}),
     "topic": _D("Permanent name of the fact.", "ledger.order.paid"),
-    "wait": _D("Seconds to wait for a first fact.", 30),
+    "wait": _D("Seconds to wait for a first fact.", 1),
     "Last-Event-ID": _D("Position of the last fact that the caller has; replaces after.", "42"),
     "WhatIf.kind": _D("The planned event.", "refund", ("refund", "dispute")),
     "WhatIfIn.kind": _D("The planned event.", "refund", ("refund", "dispute")),

@@ -228,7 +228,7 @@ async def test_refund_of_unknown_or_unpaid_order_is_refused(shop: Shop) -> None:
     assert (await shop.refund(order_id="nobody")).status_code == 404
     await shop.order("unpaid")
     unpaid = await shop.refund(order_id="unpaid")
-    assert (unpaid.status_code, unpaid.json()["code"]) == (409, "refused")
+    assert (unpaid.status_code, unpaid.json()["code"]) == (409, "order_not_paid")
     await shop.order("cash")
     (await shop.web.http.post("/v1/orders/cash/paid", json={})).raise_for_status()
     cash = await shop.refund("r2", "cash")

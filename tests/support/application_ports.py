@@ -9,9 +9,10 @@ import application
 
 NO_ADAPTER = {
     "Monitor", "ProcessManager", "SplitHandler", "OrdersWithTransfers", "AdoptCommand",
-    "BackfillCommand", "SplitReads", "KnownToLedger", "Intake",
+    "BackfillCommand", "SplitReads", "KnownToLedger", "Intake", "BulkJobs",
 }  # fmt: skip
-"""Protocols that the application itself implements, and those that name methods of other ports."""
+"""Protocols that the application itself implements, and those that name methods of other
+ports. A process that dies in a bulk job has tests of its own: `test_bulk.py`."""
 
 
 def coroutines_of(port: type) -> list[str]:

@@ -311,7 +311,7 @@ async def test_refund_of_a_surplus_payment_is_no_finding(database_url: str, deci
 
 
 async def test_collected_amount_that_is_lowered_is_no_finding(database_url: str) -> None:
-    """The refund takes more of the share then: it has a second reversal of the transfer."""
+    """The refund takes more of the share then: one reversal takes both parts, as none was sent."""
     transfer_id = transfer_stream("o1", "ada")
     async with stored(settings_from({"DATABASE_URL": database_url})) as storage:
         caller, ledger = LedgerCaller(storage), PostgresEventLog(storage.store)
@@ -324,7 +324,7 @@ async def test_collected_amount_that_is_lowered_is_no_finding(database_url: str)
         await caller.refund("r1", "o1", 500)
         await storage.commands.orders.correct_collected("o1", 1_000, "api")
         transfer = (await ledger.load([transfer_id])).transfer(transfer_id)
-        assert [one.amount for one in transfer.reversals.values()] == [400, 100]
+        assert [one.amount for one in transfer.reversals.values()] == [400, 500]
     assert await asyncio.to_thread(findings, database_url) == []
 
 

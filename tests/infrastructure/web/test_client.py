@@ -145,7 +145,7 @@ async def test_refusal_is_a_problem_with_its_code_and_request_id(url: str) -> No
             return other.value
 
     problem = await asyncio.to_thread(refused)
-    assert (problem.status, problem.code) == (409, "content_differs")
+    assert (problem.http_status, problem.code) == (409, "content_differs")
     assert problem.request_id in str(problem)
 
     def unauthorized() -> None:

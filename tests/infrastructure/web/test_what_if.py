@@ -29,8 +29,7 @@ async def test_forecast_tells_reversals_residue_and_sentences(
     ]
     assert all(one["sentence"].endswith(".") for one in answer["steps"])
     assert answer["sentences"][0] == (
-        "A refund of 10 minor units of EUR takes 6 minor units of EUR from the sellers, and the "
-        "platform bears 4 minor units of EUR."
+        "A refund of 0.10 EUR takes 0.06 EUR from the sellers, and the platform bears 0.04 EUR."
     )
     shown = run("what-if", "o1", "--amount", "10", "--json", DATABASE_URL=database_url)
     (told,) = json.loads(shown.stdout)
@@ -53,7 +52,7 @@ async def test_forecast_of_allocation_and_dispute(
     answer = await client.post("/v1/what-if", json={**ORDER, "kind": "dispute"})
     assert (answer.json()["amount"], answer.json()["residue"]) == (100, 34)
     shown = run("what-if", "o1", "--dispute", DATABASE_URL=database_url)
-    assert "A dispute of 100 minor units of EUR takes 66" in shown.stdout
+    assert "A dispute of 1.00 EUR takes 0.66 EUR" in shown.stdout
     assert shown.returncode == 0
 
 
