@@ -136,7 +136,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         operation = self.operation
         for reversal in list(self.reversals.values()):
             running = reversal.state is ReversalStatus.REQUESTED
-            unsent = operation is not None and operation.epoch_began is None
+            unsent = operation is not None and operation.key_may_be_used_since is None
             waits = (running and unsent) or reversal.state is ReversalStatus.QUEUED
             if waits and reversal.refund_id == refund_id and not self.is_open(reversal):
                 self._withdraw(reversal, refund_id, now)

@@ -17,7 +17,7 @@ DEAD = "only a webhook that no release can handle gets there"
 PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
 PAID_STAYS = "a payment that has succeeded does not fail later here (docs/guarantees.md, 21)"
-RECORDABLE = "Stripe holds nothing that the ledger cannot record, unless an invariant is broken"
+RECORDABLE = "only an object that Stripe makes after the ledger cancelled it gets there"
 
 
 def _each(reason: str, *names: str) -> dict[str, str]:

@@ -135,6 +135,15 @@ def test_reversal_with_nothing_sent_is_joined_with_the_next_of_its_refund(
     assert story.reversal.amount == 130, "a call that was begun keeps its amount"
 
 
+def test_reversal_whose_call_a_restore_may_have_lost_is_not_joined(story: Story) -> None:
+    transfer = story.paid().refunded("r1", 100).transfer
+    lost = story.operation
+    transfer.operation = lost._replace(vanished_in=lost.epoch, looked_at=story.now)
+    story.refunded("r1", 30)
+    assert story.reversal.amount == 100, "the lost call may still leave, under its key"
+    assert [(one.refund_id, one.amount) for one in transfer.queue] == [("r1", 30)]
+
+
 def test_oldest_waiting_reversal_is_requested_next(story: Story) -> None:
     transfer = holding(story, reversal(R.QUEUED, "r1", 10), reversal(R.QUEUED, "r2", 20))
     transfer.release_queue(story.now)
