@@ -37,11 +37,9 @@ STRIKES = [strike for strike in sorted(fault_names()) if strike not in UNREACHAB
 ONE_TIME = (K.FROZEN, K.KEY_EXPIRED)
 """Kinds that strike once, and so are drawn twice as often."""
 SELDOM = (
-    "Alarms.clear_all",
     "CircuitBreaker.close_breaker",
     "CircuitBreaker.open_breaker",
     "CircuitBreaker.until_probe",
-    "UnpaidOrders.still_unpaid",
     "hyperswitch payments.retrieve",
     "stripe account.retrieve",
     "stripe accounts.retrieve",
@@ -49,17 +47,28 @@ SELDOM = (
     "stripe transfers.retrieve",
 )
 """Places that processes seldom reach even in their circumstance; drawn twice as often too."""
+LEAST_REACHED = ("Alarms.clear_all", "UnpaidOrders.still_unpaid")
+"""Places that processes reach least of all; drawn four times as often."""
+
+
+def _entries(strike: str) -> int:
+    """Return how many entries a strike has among those of its circumstance."""
+    if strike.endswith(LEAST_REACHED):
+        return 4
+    return 2 if strike.startswith(ONE_TIME) or strike.endswith(SELDOM) else 1
+
+
 THEMES = {
     name: [
         strike
         for strike in STRIKES
         if strike.partition(" @ ")[2] in one.places
-        for _ in range(2 if strike.startswith(ONE_TIME) or strike.endswith(SELDOM) else 1)
+        for _ in range(_entries(strike))
     ]
     for name, one in CIRCUMSTANCES.items()
 }
 """The strikes at the places of each circumstance."""
-AT_ONCE = (0, 1, 1, 2, 2, 3)
+AT_ONCE = (0, 1, 2, 2, 3, 3)
 """Numbers of circumstances of a schedule."""
 WEIGHTS = [max(12, len(strikes)) for strikes in THEMES.values()]
 """Weights of the circumstances: the more strikes need one, the more often it is drawn."""
