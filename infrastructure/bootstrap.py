@@ -23,9 +23,9 @@ from infrastructure.postgres.connections import Pool, connect, fetch_one, new_po
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.embedded.client import EmbeddedPostgres
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import PostgresInbox
 from infrastructure.postgres.ledger import LEDGER, NEWER_RELEASE, PostgresEventLog
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.postgres.rights import require_rights
 from infrastructure.postgres.server_checks import await_server, open_pool
 from infrastructure.postgres.work_queue import PostgresWorkQueue

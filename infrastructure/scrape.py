@@ -13,10 +13,10 @@ import psycopg
 from application.ports import FleetState
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.connections import fetch_all
-from infrastructure.postgres.machine_state import EndpointRate, Machine
 from infrastructure.postgres.named_queries import queries
-from infrastructure.postgres.overview import MoneyBar, Overview
-from infrastructure.postgres.read_models import ReadModels
+from infrastructure.postgres.read_side.machine_state import EndpointRate, Machine
+from infrastructure.postgres.read_side.overview import MoneyBar, Overview
+from infrastructure.postgres.read_side.read_models import ReadModels
 from infrastructure.service import Service
 
 WITHIN_SECONDS = 5.0

@@ -13,7 +13,7 @@ import psycopg
 from application.loop import Loop
 from infrastructure.postgres.connections import Pool, execute
 from infrastructure.postgres.named_queries import queries
-from infrastructure.postgres.overview import Overview
+from infrastructure.postgres.read_side.overview import Overview
 
 SQL = queries("machine_state")
 INTERVAL = 10.0

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from infrastructure.bootstrap import running
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.fact_reader import FactReader
-from infrastructure.postgres.read_models import ReadModels
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.fact_reader import FactReader
+from infrastructure.postgres.read_side.read_models import ReadModels
 from infrastructure.redaction import protect
 from infrastructure.service import Service
 from infrastructure.settings import Settings, require_token_for_real_money, settings_from

@@ -1,6 +1,6 @@
 """Query parameters for an earlier moment."""
 
-from infrastructure.postgres.as_of import Moment
+from infrastructure.postgres.read_side.as_of import Moment
 from infrastructure.web.operation import ApiCall
 from infrastructure.web.problems import Problem
 from infrastructure.web.requests import PastQuery

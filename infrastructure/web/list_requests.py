@@ -9,7 +9,7 @@ from domain.dispute import DisputeStatus
 from domain.finding import DifferenceKind
 from domain.money import LARGEST
 from domain.refund.state import RefundStatus
-from infrastructure.postgres.overview import MoneyState
+from infrastructure.postgres.read_side.overview import MoneyState
 from infrastructure.web.list_cursors import CURSOR_PATTERN, NUMBER_PATTERN
 from infrastructure.web.requests import (
     Currency,

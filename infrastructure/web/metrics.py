@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from domain.lifecycle import TransferStatus
-from infrastructure.postgres.overview import MoneyBar, MoneyState
+from infrastructure.postgres.read_side.overview import MoneyBar, MoneyState
 from infrastructure.scrape import MetricsSnapshot, Scrape
 from infrastructure.service import Service
 from infrastructure.web.process_metrics import labelled, register_process

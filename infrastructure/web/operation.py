@@ -16,9 +16,9 @@ from starlette.responses import Response
 from structlog.contextvars import bound_contextvars
 
 from infrastructure.access import Caller, Role
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.fact_reader import FactReader
-from infrastructure.postgres.read_models import ReadModels
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.fact_reader import FactReader
+from infrastructure.postgres.read_side.read_models import ReadModels
 from infrastructure.service import Service
 from infrastructure.traces import span
 from infrastructure.web.auth import GUARDED, acting, caller_of, require_role

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from infrastructure.postgres.machine_state import StripeState
-from infrastructure.postgres.overview import Direction, MoneyState
+from infrastructure.postgres.read_side.machine_state import StripeState
+from infrastructure.postgres.read_side.overview import Direction, MoneyState
 from infrastructure.web.responses import Dispute
 
 

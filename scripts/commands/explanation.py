@@ -6,14 +6,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.refund.state import RefundStatus
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.audit_trail import AuditTrail
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
-from infrastructure.postgres.fact_reader import FactReader
-from infrastructure.postgres.overview import OpenAlarm, Overview
-from infrastructure.postgres.read_models import Filters, ReadModels
-from infrastructure.postgres.search import SearchHit
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.audit_trail import AuditTrail
+from infrastructure.postgres.read_side.fact_reader import FactReader
+from infrastructure.postgres.read_side.overview import OpenAlarm, Overview
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.search import SearchHit
 from infrastructure.service import Storage
 from projections.alarm_causes import cause_of
 from projections.audit_trail.entries import Entry

@@ -5,7 +5,13 @@ from typing import Annotated
 import typer
 
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.search import MOST_TEXTS, Search, SearchHit, SearchResult, split
+from infrastructure.postgres.read_side.search import (
+    MOST_TEXTS,
+    Search,
+    SearchHit,
+    SearchResult,
+    split,
+)
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings

@@ -7,10 +7,10 @@ import typer
 
 from domain.errors import UnknownId
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.audit_trail import AuditTrail
 from infrastructure.postgres.directory import PostgresDirectory
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.audit_trail import AuditTrail
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.service import Storage
 from projections.audit_trail.entries import Entry
 from projections.audit_trail.payload import instant

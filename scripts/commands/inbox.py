@@ -8,8 +8,8 @@ import typer
 from domain.errors import UnknownId
 from domain.identity import webhook_stream
 from infrastructure.bootstrap import running, stored
-from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import InboxRow
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.runtime import poller_of, unasked
 from projections.audit_trail.payload import instant
 from projections.registry import sentence

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.visible_text import csv_cells
 from projections.audit_trail.payload import instant
 from projections.statements import MoneyMovement, Period, SellerStatement, StatementAccount

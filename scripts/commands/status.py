@@ -8,8 +8,13 @@ from typing import NamedTuple
 import typer
 
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.machine_state import LoopReport, Machine, MachineState, StripeState
-from infrastructure.postgres.overview import AlarmGroup, MoneyBar, Overview
+from infrastructure.postgres.read_side.machine_state import (
+    LoopReport,
+    Machine,
+    MachineState,
+    StripeState,
+)
+from infrastructure.postgres.read_side.overview import AlarmGroup, MoneyBar, Overview
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings

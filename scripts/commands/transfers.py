@@ -7,7 +7,7 @@ import typer
 
 from domain.lifecycle import TransferStatus
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
 from projections.audit_trail.payload import instant
 from projections.seller_transfers import SellerTransferRow
 from scripts.commands.command import command, new_app

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.search import Search, SearchHit, SearchResult
+from infrastructure.postgres.read_side.search import Search, SearchHit, SearchResult
 from projections.audit_trail.entries import Entry
 from projections.audit_trail.payload import instant
 from scripts.commands.command import command, new_app

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infrastructure.hyperswitch.gateway import HyperswitchGateway
 from infrastructure.measurements import CallMeasurements
-from infrastructure.postgres.overview import MoneyState
+from infrastructure.postgres.read_side.overview import MoneyState
 from infrastructure.scrape import MetricsSnapshot
 from infrastructure.service import Service
 from infrastructure.web.metrics import DatabaseCollector, Metrics

@@ -20,7 +20,7 @@ from domain.seller_transfer.stripe_call import begin
 from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
 from infrastructure.service import Storage
 from infrastructure.settings import settings_from
 from tests.scripts.test_command_line import run

@@ -21,7 +21,7 @@ from domain.seller_transfer.transfer_outcome import complete
 from infrastructure.bootstrap import stored
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
 from infrastructure.settings import settings_from
 from infrastructure.simulators.stripe import (
     KIND,

@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow, class_row, dict_row
 from domain.fact import Fact
 from infrastructure.postgres.connections import Pool, connect, new_pool
 from infrastructure.postgres.event_store import EventStore
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from projections.seller_transfers import SellerTransferRow
 from tests.support.json_types import Json
 

@@ -31,7 +31,7 @@ from domain.seller_transfer.opening_facts import Imported
 from domain.seller_transfer.stripe_call import begin
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
 from infrastructure.service import Storage
 from tests.support.in_memory.stripe import MemoryStripe
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-from infrastructure.postgres.machine_state import Machine, MachineState, StripeState
-from infrastructure.postgres.overview import (
+from infrastructure.postgres.read_side.machine_state import Machine, MachineState, StripeState
+from infrastructure.postgres.read_side.overview import (
     AlarmGroup,
     MoneyBar,
     MoneySample,
@@ -16,7 +16,7 @@ from infrastructure.postgres.overview import (
     OpenAlarm,
     Overview,
 )
-from infrastructure.postgres.search import Search, SearchHit, split
+from infrastructure.postgres.read_side.search import Search, SearchHit, split
 from infrastructure.web.console.ledger import path_of
 from infrastructure.web.console.texts import ago, span
 from infrastructure.web.console.visit import Visit

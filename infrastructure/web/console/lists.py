@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from infrastructure.postgres.lists import (
+from infrastructure.postgres.read_side.lists import (
     DisputeFilters,
     FindingFilters,
     InboxFilters,

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlencode
 from starlette.responses import Response
 
 from domain.identity import dispute_cause
-from infrastructure.postgres.lists import Lists, TransferFilters
+from infrastructure.postgres.read_side.lists import Lists, TransferFilters
 from infrastructure.visible_text import csv_cells
 from infrastructure.web.console.actions import DONE
 from infrastructure.web.console.ledger import Json, path_of

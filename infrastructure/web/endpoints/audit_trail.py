@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from domain.errors import UnknownId
-from infrastructure.postgres.audit_trail import AuditTrail
+from infrastructure.postgres.read_side.audit_trail import AuditTrail
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.requests import Parameters
 from infrastructure.web.responses import (

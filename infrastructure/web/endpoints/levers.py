@@ -4,7 +4,7 @@ from domain.errors import UnknownId
 from domain.finding import DecidedBy
 from infrastructure.findings import adopt_finding as adopt
 from infrastructure.findings import ignore_finding as ignore
-from infrastructure.postgres.lists import Lists
+from infrastructure.postgres.read_side.lists import Lists
 from infrastructure.web.endpoints.decisions import number_of, shown_webhook
 from infrastructure.web.endpoints.lists import shown
 from infrastructure.web.operation import ApiCall, Reply

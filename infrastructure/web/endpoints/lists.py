@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, TypeVar
 
-from infrastructure.postgres.lists import (
+from infrastructure.postgres.read_side.lists import (
     DisputeFilters,
     FindingFilters,
     InboxFilters,

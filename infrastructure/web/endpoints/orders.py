@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from domain.errors import UnknownId
 from domain.order import state
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
 from infrastructure.web.endpoints.refunds import shown as shown_refund
 from infrastructure.web.endpoints.transfers import as_folded, with_reversals

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from infrastructure.postgres.machine_state import Machine, MachineState
-from infrastructure.postgres.overview import AlarmGroup, MoneyBar, OpenAlarm, Overview
-from infrastructure.postgres.search import MOST_TEXTS, Search, SearchHit, split
+from infrastructure.postgres.read_side.machine_state import Machine, MachineState
+from infrastructure.postgres.read_side.overview import AlarmGroup, MoneyBar, OpenAlarm, Overview
+from infrastructure.postgres.read_side.search import MOST_TEXTS, Search, SearchHit, split
 from infrastructure.postgres.texts import cleaned
 from infrastructure.web.list_cursors import cursor_at, instant_and_name
 from infrastructure.web.list_requests import MoneyQuery, SearchQuery

@@ -4,7 +4,7 @@ one."""
 from application.commands.refunds import RefundRequest
 from domain.errors import UnknownId
 from domain.refund import state
-from infrastructure.postgres.read_models import ReadModels
+from infrastructure.postgres.read_side.read_models import ReadModels
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import psp_not_configured
 from infrastructure.web.requests import Parameters, RefundIn

@@ -6,8 +6,8 @@ from operator import attrgetter
 from uuid import UUID
 
 from domain.errors import UnknownId
-from infrastructure.postgres.lists import Lists, TransferFilters
-from infrastructure.postgres.read_models import ReadModels
+from infrastructure.postgres.read_side.lists import Lists, TransferFilters
+from infrastructure.postgres.read_side.read_models import ReadModels
 from infrastructure.web.as_of import asks_for_the_past, before_its_time, moment_of
 from infrastructure.web.list_requests import TransferListQuery
 from infrastructure.web.operation import ApiCall, Reply

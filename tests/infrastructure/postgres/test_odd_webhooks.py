@@ -22,14 +22,14 @@ from application.webhooks.stripe.event_object import StripeObjects
 from domain.errors import NewerRelease
 from domain.identity import order_stream
 from infrastructure.bootstrap import stored
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.audit_trail import AuditTrail
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.event_store import StoredFact
-from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.inbox import InboxRow, PostgresInbox
 from infrastructure.postgres.integrity.verify import verify
 from infrastructure.postgres.ledger import PostgresEventLog
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.audit_trail import AuditTrail
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.postgres.texts import LONGEST, storable
 from infrastructure.service import Storage
 from infrastructure.settings import Settings

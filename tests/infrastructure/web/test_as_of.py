@@ -8,9 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.fact_reader import FactReader
-from infrastructure.postgres.read_models import Filters, ReadModels
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.fact_reader import FactReader
+from infrastructure.postgres.read_side.read_models import Filters, ReadModels
 from infrastructure.service import Service
 from tests.infrastructure.web.conftest import Shop, StripeWorker
 from tests.support.json_types import Json

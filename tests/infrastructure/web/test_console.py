@@ -12,7 +12,7 @@ import pytest
 from application.commands.refunds import RefundReport
 from domain.seller_transfer import facts
 from infrastructure.access import AuthHeader, NamedToken, Role, sha256
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.service import Service
 from infrastructure.web.app import application_of
 from infrastructure.web.console.actions import ACTIONS

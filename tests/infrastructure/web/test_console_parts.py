@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from infrastructure.access import Access, AuthHeader, NamedToken, Role, auth_header, sha256
-from infrastructure.postgres.overview import MoneySample, MoneyState
+from infrastructure.postgres.read_side.overview import MoneySample, MoneyState
 from infrastructure.settings import Settings
 from infrastructure.web.console import texts
 from infrastructure.web.console.desk import trend

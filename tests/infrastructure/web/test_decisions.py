@@ -18,7 +18,7 @@ from domain.provider_call.reasons import DeferralReason
 from domain.refund.psp_outcome import postpone
 from infrastructure.postgres.integrity.verify import verify
 from infrastructure.postgres.ledger import PostgresEventLog
-from infrastructure.postgres.read_models import ReadModels
+from infrastructure.postgres.read_side.read_models import ReadModels
 from infrastructure.service import Service
 from tests.infrastructure.web.conftest import Shop, StripeWorker, WebhookSenders
 from tests.support.database_edits import quiet

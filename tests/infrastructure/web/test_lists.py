@@ -16,9 +16,9 @@ from application.reconciliation.reader import DetectedDifference
 from domain.dispute import DisputePolicy, DisputeStatus
 from domain.finding import Difference, DifferenceKind
 from domain.provider_call.outcome import Rejected
-from infrastructure.postgres import lists
 from infrastructure.postgres.found_differences import FoundDifferences
 from infrastructure.postgres.integrity.verify import verify
+from infrastructure.postgres.read_side import lists
 from infrastructure.service import Service
 from infrastructure.simulators.stripe import (
     KIND,

@@ -3,7 +3,7 @@
 import httpx
 
 from domain.provider_call.outcome import Rejected
-from infrastructure.postgres.overview import MoneyState
+from infrastructure.postgres.read_side.overview import MoneyState
 from tests.infrastructure.web.conftest import Shop, StripeWorker
 from tests.infrastructure.web.test_health import samples
 

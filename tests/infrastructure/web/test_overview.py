@@ -18,10 +18,10 @@ from domain.provider_call.outcome import (
     Unknown,
 )
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
-from infrastructure.postgres.overview import MoneyState, Overview
 from infrastructure.postgres.process_reports import ProcessReports
 from infrastructure.postgres.rate_limiter import PostgresRateLimiter
-from infrastructure.postgres.search import plain, split, uuids_with
+from infrastructure.postgres.read_side.overview import MoneyState, Overview
+from infrastructure.postgres.read_side.search import plain, split, uuids_with
 from infrastructure.service import Service
 from projections.alarm_causes import CAUSES
 from projections.alarms import AlarmKind

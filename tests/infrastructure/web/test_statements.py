@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from starlette.applications import Starlette
 
-from infrastructure.postgres.as_of import AsOfQueries, PeriodTooLong
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.as_of import AsOfQueries, PeriodTooLong
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.service import Service
 from projections.statements import Period
 from tests.infrastructure.web.conftest import Connect, Shop, StripeWorker

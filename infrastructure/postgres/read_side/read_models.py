@@ -1,4 +1,4 @@
-"""Read side: queries on the read models."""
+"""Transfers, orders, refunds and sellers as the API and the command line show them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

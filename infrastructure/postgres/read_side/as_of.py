@@ -13,9 +13,9 @@ from uuid import UUID
 from domain.errors import Refused
 from domain.identity import SALE
 from infrastructure.postgres.connections import Pool, fetch_all
-from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.postgres.named_queries import queries
-from infrastructure.postgres.read_models import part_now
+from infrastructure.postgres.read_side.fact_reader import FactReader
+from infrastructure.postgres.read_side.read_models import part_now
 from projections.audit_trail.entries import PositionedFact
 from projections.balances import SellerBalance, balance_of
 from projections.orders import OrderRow

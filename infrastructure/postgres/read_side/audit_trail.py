@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from infrastructure.postgres.as_of import AsOfQueries
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.as_of import AsOfQueries
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from projections.audit_trail.entries import Entry, PositionedFact, trail
 
 
