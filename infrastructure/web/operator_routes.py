@@ -1,7 +1,13 @@
 """Operations of the console, which are part of the API: overview, search, lists, and the levers
 below them."""
 
-from infrastructure.web import list_requests, overview_responses, requests, responses
+from infrastructure.web import (
+    list_requests,
+    list_responses,
+    overview_responses,
+    requests,
+    responses,
+)
 from infrastructure.web.endpoints import levers, lists, overview
 from infrastructure.web.operation import ApiOperation
 
@@ -36,7 +42,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/orders",
         lists.list_orders,
         "List orders, newest first.",
-        {200: overview_responses.OrderPage},
+        {200: list_responses.OrderPage},
         ("bad_cursor",),
         query=list_requests.OrdersQuery,
     ),
@@ -45,7 +51,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/refunds",
         lists.list_refunds,
         "List refunds, newest first.",
-        {200: overview_responses.RefundPage},
+        {200: list_responses.RefundPage},
         ("bad_cursor",),
         query=list_requests.RefundsQuery,
     ),
@@ -54,7 +60,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/sellers",
         lists.list_sellers,
         "List sellers with their open money: the debts by age, and the amounts that are not sent.",
-        {200: overview_responses.SellerPage},
+        {200: list_responses.SellerPage},
         ("bad_cursor",),
         query=list_requests.SellersQuery,
     ),
@@ -63,7 +69,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/disputes",
         lists.list_disputes,
         "List disputes, newest first.",
-        {200: overview_responses.DisputePage},
+        {200: list_responses.DisputePage},
         ("bad_cursor",),
         query=list_requests.DisputesQuery,
     ),
@@ -72,7 +78,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/inbox",
         lists.list_inbox,
         "List stored webhooks, newest first.",
-        {200: overview_responses.InboxPage},
+        {200: list_responses.InboxPage},
         query=list_requests.InboxQuery,
     ),
     ApiOperation(
@@ -90,7 +96,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/findings",
         lists.list_findings,
         "List the differences that the last reconciliation found, and the decisions about them.",
-        {200: overview_responses.FindingPage},
+        {200: list_responses.FindingPage},
         ("bad_cursor",),
         query=list_requests.FindingsQuery,
     ),
@@ -99,7 +105,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/findings/{finding_id}",
         levers.show_finding,
         "Show a difference from Stripe's books, and the last decision about it.",
-        {200: overview_responses.FindingShown},
+        {200: list_responses.FindingShown},
         ("not_found",),
     ),
     ApiOperation(
@@ -107,7 +113,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/findings/{finding_id}/adopt",
         levers.adopt_finding,
         "Record the object of a finding, as Stripe shows it now.",
-        {200: overview_responses.FindingShown},
+        {200: list_responses.FindingShown},
         ("not_found", "not_adoptable", "call_in_flight", "stripe_silent", "refused"),
         body=requests.RetryIn,
     ),
@@ -116,7 +122,7 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         "/v1/findings/{finding_id}/ignore",
         levers.ignore_finding,
         "Accept a finding until its amounts change. A repetition is harmless.",
-        {200: overview_responses.FindingShown},
+        {200: list_responses.FindingShown},
         ("not_found",),
         body=requests.RetryIn,
     ),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from infrastructure.web.list_responses import OrderEntry, RefundEntry, WebhookEntry
+
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
@@ -79,55 +81,17 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Refund:
-    """A refund of a buyer."""
+class Refund(RefundEntry):
+    """A refund of a buyer, with the part of each seller."""
 
-    refund_id: str
-    order_id: str
-    amount: int
-    currency: str
-    status: str
-    psp_refund_id: str | None
-    reason: str | None
-    last_error: str | None
     allocation: Sequence[Part]
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
-    """A dispute between a buyer and the platform."""
-
-    dispute_id: str
-    provider: str
-    order_id: str
-    amount: int
-    currency: str
-    status: str
-    reason: str | None
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StoredWebhook:
+class StoredWebhook(WebhookEntry):
     """A webhook in the inbox. `body` is the text as received; empty once it was removed after
     INBOX_RETENTION."""
 
-    inbox_id: int
-    provider: str
-    event_id: str
-    event_type: str
-    received_at: datetime
-    status: str
-    reason: str | None
-    subject: str | None
-    attempts: int
-    due_at: datetime | None
-    handled_at: datetime | None
-    position: int | None
-    source: str
     body: str
 
 
@@ -164,24 +128,13 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Order(OrderEntry):
     """An order with its shares, transfers and refunds. `collected` is the amount that its payment
     received, over which refunds are divided; null until it is paid."""
 
-    order_id: str
-    currency: str
-    amount: int
-    refunded: int
-    collected: int | None
-    status: str
-    payment_id: str | None
-    source_transaction: str | None
-    connector_payment: str | None
     shares: Sequence[Share]
     transfers: Sequence[Transfer]
     refunds: Sequence[Refund]
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

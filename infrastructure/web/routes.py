@@ -3,7 +3,7 @@
 from infrastructure.access import Role
 from infrastructure.hyperswitch import signature as hyperswitch
 from infrastructure.stripe import signature as stripe
-from infrastructure.web import list_requests, requests, responses
+from infrastructure.web import list_requests, list_responses, requests, responses
 from infrastructure.web.endpoints import (
     audit_trail,
     decisions,
@@ -221,7 +221,7 @@ OPERATIONS: tuple[ApiOperation, ...] = (
         decisions.decide_dispute,
         "Decide a dispute that was set aside or came back in part: take parts from the sellers, or "
         "dismiss it. A repetition is harmless.",
-        {200: responses.Dispute},
+        {200: list_responses.Dispute},
         ("not_found", "content_differs", "exceeds_order", "nothing_to_decide", "refused"),
         body=requests.DecideIn,
     ),

@@ -13,7 +13,6 @@ from infrastructure.postgres.named_queries import queries
 
 SQL = queries("search")
 MOST_TEXTS = 50
-LONGEST_TEXT = 300
 SHORTEST_PREFIX = 4
 MOST_BY_PREFIX = 20
 _KEY = re.compile(r"(?:transfer|reversal):([0-9a-fA-F-]{36}):e\d+(?::.*)?")

@@ -6,11 +6,11 @@ from domain.errors import UnknownId
 from domain.finding import DecidedBy
 from infrastructure.postgres.inbox import InboxRow
 from infrastructure.web.endpoints.refunds import refund_named
+from infrastructure.web.list_responses import Dispute
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.problems import Problem
 from infrastructure.web.requests import DecideIn, DestinationIn, Parameters, RetryIn
 from infrastructure.web.responses import (
-    Dispute,
     Finding,
     Refund,
     SellerDestination,

@@ -7,8 +7,8 @@ from infrastructure.findings import ignore_finding as ignore
 from infrastructure.postgres.read_side.lists import Lists
 from infrastructure.web.endpoints.decisions import number_of, shown_webhook
 from infrastructure.web.endpoints.lists import shown
+from infrastructure.web.list_responses import FindingShown
 from infrastructure.web.operation import ApiCall, Reply
-from infrastructure.web.overview_responses import FindingShown
 from infrastructure.web.problems import Problem
 from infrastructure.web.requests import Parameters, RetryIn
 

@@ -29,8 +29,8 @@ from infrastructure.web.list_requests import (
     RefundsQuery,
     SellersQuery,
 )
-from infrastructure.web.operation import ApiCall, Reply
-from infrastructure.web.overview_responses import (
+from infrastructure.web.list_responses import (
+    Dispute,
     DisputePage,
     FindingPage,
     FindingShown,
@@ -44,7 +44,7 @@ from infrastructure.web.overview_responses import (
     SellerShown,
     WebhookEntry,
 )
-from infrastructure.web.responses import Dispute
+from infrastructure.web.operation import ApiCall, Reply
 
 Shown = TypeVar("Shown")
 

@@ -125,6 +125,7 @@ def _whole(row: OrderRow, transfers: Sequence[Transfer], refunds: Sequence[Refun
         payment_id=row.payment_id,
         source_transaction=row.source_transaction,
         connector_payment=row.connector_payment,
+        last_error=row.last_error,
         shares=[_shown(share, row.currency) for share in row.shares],
         transfers=transfers,
         refunds=refunds,

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from infrastructure.postgres.read_side.machine_state import Machine, MachineState
 from infrastructure.postgres.read_side.overview import AlarmGroup, MoneyBar, OpenAlarm, Overview
-from infrastructure.postgres.read_side.search import MOST_TEXTS, Search, SearchHit, split
+from infrastructure.postgres.read_side.search import MOST_TEXTS, Search, split
 from infrastructure.postgres.texts import cleaned
+from infrastructure.web.endpoints.lists import shown
 from infrastructure.web.list_cursors import cursor_at, instant_and_name
 from infrastructure.web.list_requests import MoneyQuery, SearchQuery
 from infrastructure.web.operation import ApiCall, Reply
@@ -63,7 +64,7 @@ async def list_money(call: ApiCall[None, MoneyQuery]) -> Reply:
     )
     page = found[: query.limit]
     following = cursor_at(page[-1].since, page[-1].subject) if len(found) > len(page) else None
-    return Reply(200, MoneyPage([MoneyEntry(*item) for item in page], following))
+    return Reply(200, MoneyPage(shown(MoneyEntry, page), following))
 
 
 async def search(call: ApiCall[None, SearchQuery]) -> Reply:
@@ -77,13 +78,9 @@ async def search(call: ApiCall[None, SearchQuery]) -> Reply:
     return Reply(
         200,
         SearchAnswers(
-            [SearchAnswer(one.query, one.prefix, list(map(_hit, one.hits))) for one in results]
+            [SearchAnswer(one.query, one.prefix, shown(Hit, one.hits)) for one in results]
         ),
     )
-
-
-def _hit(hit: SearchHit) -> Hit:
-    return Hit(*hit)
 
 
 def _money(bar: MoneyBar, machine: MachineState) -> OpenMoney:
@@ -146,21 +143,8 @@ def _machine(state: MachineState) -> MachineShown:
         ],
         inbox_lag_seconds=state.inbox_lag_seconds,
         inbox=InboxCounts(**state.inbox),
-        loops=[
-            LoopProgress(
-                one.process,
-                one.loop,
-                one.host,
-                one.pid,
-                one.alive,
-                one.started_at,
-                one.reported_at,
-                one.progressed_at,
-                one.trouble,
-            )
-            for one in state.loops
-        ],
-        missed=[MissedEvents(*one) for one in state.missed],
+        loops=shown(LoopProgress, state.loops),
+        missed=shown(MissedEvents, state.missed),
         checks=[_check(name, state) for name in CHECKS],
         open_alarms=state.open_alarms,
     )

@@ -61,6 +61,7 @@ def shown(row: RefundRow) -> Refund:
         psp_refund_id=row.psp_refund_id,
         reason=row.reason,
         last_error=row.last_error,
+        next_retry_at=row.next_retry_at,
         allocation=[_part(part) for part in row.allocation],
         created_at=row.created_at,
         updated_at=row.updated_at,
