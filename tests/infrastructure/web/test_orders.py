@@ -35,6 +35,7 @@ async def test_order_is_registered_once_when_repeated(
         "payment_id": None,
         "source_transaction": None,
         "connector_payment": None,
+        "last_error": None,
         "shares": [
             {"seller_id": "ada", "destination": "acct_ada", "amount": 8_000, "currency": "EUR"}
         ],
