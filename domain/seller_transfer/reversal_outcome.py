@@ -32,13 +32,13 @@ from domain.seller_transfer.external_reversals import (
     external_reversals,
 )
 from domain.seller_transfer.found_reversals import take_in
+from domain.seller_transfer.giving_up import give_up
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.stripe_call import (
     EXTERNAL,
     US,
     defer_not_done,
     end_reversal,
-    give_up,
     keep_evidence,
     postpone,
     send_again,
