@@ -105,8 +105,8 @@ class Operation(NamedTuple):
     pending: bool = False
     """True while Stripe holds the object and has not decided about it: it is only looked up."""
     doubtful: bool = False
-    """True once a call of unknown outcome was not found at the provider: after an answer 500 the
-    provider may make the object later than any look-up."""
+    """True once a call of unknown outcome, or one that a restore may have lost, was not found at
+    the provider: after an answer 500 the provider may make the object later than any look-up."""
 
     @property
     def open(self) -> bool:
@@ -221,6 +221,7 @@ class Operation(NamedTuple):
         unreported = self.in_call and deferral.why in BY_ANOTHER_PROCESS
         # without another reason, only a restore asks for a look-up that keeps the key
         restored = absent and same_key and not self.look_first
+        unproven = restored or (self.open and deferral.why in BY_ABSENCE)
         undecided = deferral.why == DeferralReason.PENDING
         return self._replace(
             epoch=deferral.epoch,
@@ -240,5 +241,5 @@ class Operation(NamedTuple):
             looked_at=at if absent else self.looked_at,
             forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
             pending=undecided and (deferral.look_first or self.pending),
-            doubtful=self.doubtful or (self.open and deferral.why in BY_ABSENCE),
+            doubtful=self.doubtful or unproven,
         )
