@@ -150,9 +150,7 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
             if operation is None or not operation.doubtful:
                 self.record(facts.Cancelled(**self.next(now), refund_id=refund_id, by=amount))
                 return
-            detail = (
-                "Refunds took all of it. A call of unknown outcome may still make it at Stripe."
-            )
+            detail = "Refunds took all of it. A call of unknown outcome may still make it."
             stop(self, FailureReason.REFUNDED, detail, None, now)
             operation = self.operation
         # a key that was used belongs to one body from then on
