@@ -219,7 +219,12 @@ class Inbox(Protocol):
 class Alarms(Protocol):
     """Alarms for a person, one per kind and subject."""
 
-    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None: ...
+    async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
+        """Raise an alarm, or raise it again with new detail.
+
+        Obligation: about a webhook that is closed (`provider:event_id`) none is raised. Its caller
+        may have been frozen since it read the webhook, and may die before it looks again.
+        """
 
     async def clear(self, kind: str, subject: str) -> bool:
         """Clear an alarm; return whether the alarm was open."""

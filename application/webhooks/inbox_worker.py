@@ -210,13 +210,10 @@ class InboxLoop(Loop):
             due_at = looked_again if waits else self._clock.now() + OVERDUE_RETRY
             alarm = None if waits else parked.alarm
         kind = alarm or (WebhookAlarm.PARKED_TOO_LONG if overdue else None)
-        park = partial(self._inbox.park, event.inbox_id, parked.subject, due_at, parked.reason)
-        if not await park() or kind is None:
-            return
-        about = f"{event.provider}:{event.event_id}"
-        await self._alarms.raise_alarm(kind, about, parked.reason)
-        if not await park():  # this process was frozen, and another one has closed the event
-            await self._alarms.clear_all(about)
+        still = await self._inbox.park(event.inbox_id, parked.subject, due_at, parked.reason)
+        if still and kind is not None:
+            about = f"{event.provider}:{event.event_id}"
+            await self._alarms.raise_alarm(kind, about, parked.reason)
 
     async def _failed(self, event: ClaimedEvent, reason: str) -> None:
         if event.attempts + 1 >= MAX_ATTEMPTS:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.provider_call.reasons import DeferralReason
+from domain.provider_call.reasons import DeferralReason, FailureReason
 from domain.provider_call.retry_policy import LATEST_CALL, Policy
 
 TRANSFER = "transfer"
@@ -19,6 +19,9 @@ BY_ANOTHER_PROCESS = (
     DeferralReason.ABSENT,
 )
 """Deferrals that follow a look-up: the process that began the call has not reported an outcome."""
+
+BY_ABSENCE = (DeferralReason.ABSENT.value, FailureReason.EXHAUSTED.value)
+"""Ends of a call that rest on a look-up which has not found its object."""
 
 
 class LookFirst(NamedTuple):
@@ -101,6 +104,9 @@ class Operation(NamedTuple):
     restore may have lost the call."""
     pending: bool = False
     """True while Stripe holds the object and has not decided about it: it is only looked up."""
+    doubtful: bool = False
+    """True once a call of unknown outcome, or one that a restore may have lost, was not found at
+    the provider: after an answer 500 the provider may make the object later than any look-up."""
 
     @property
     def open(self) -> bool:
@@ -204,6 +210,7 @@ class Operation(NamedTuple):
             last_began=self.last_began,
             begins_by=self.begins_by,
             looked_at=self.looked_at,
+            doubtful=self.doubtful,
         )
 
     def deferred(self, deferral: Deferral, at: datetime) -> "Operation":
@@ -214,6 +221,7 @@ class Operation(NamedTuple):
         unreported = self.in_call and deferral.why in BY_ANOTHER_PROCESS
         # without another reason, only a restore asks for a look-up that keeps the key
         restored = absent and same_key and not self.look_first
+        unproven = restored or (self.open and deferral.why in BY_ABSENCE)
         undecided = deferral.why == DeferralReason.PENDING
         return self._replace(
             epoch=deferral.epoch,
@@ -233,4 +241,5 @@ class Operation(NamedTuple):
             looked_at=at if absent else self.looked_at,
             forgiven=self.forgiven if deferral.given_back is None else deferral.given_back,
             pending=undecided and (deferral.look_first or self.pending),
+            doubtful=self.doubtful or unproven,
         )

@@ -62,6 +62,9 @@ class FailureReason(StrEnum):
     """The balance was too low for longer than `Policy.funds_deadline`."""
     EXHAUSTED = "exhausted"
     """No attempt is left, and Stripe's records do not contain the operation."""
+    REFUNDED = "refunded"
+    """Refunds took all of it, so nothing is sent; but Stripe may still make it, since a call had an
+    unknown outcome."""
     NOT_FOUND = "not_found"
     """Stripe does not know the transfer that is to be reversed."""
     NO_STRIPE_TRANSFER_ID = "no_stripe_transfer_id"

@@ -18,8 +18,9 @@ from domain.fact import Fact, opened
 from domain.identity import SALE, reversal_name, transfer_stream
 from domain.lifecycle import TransferStatus, can_transition, operator_may
 from domain.provider_call.operation import TRANSFER, Deferral, Operation
-from domain.provider_call.reasons import WaitingFor
+from domain.provider_call.reasons import FailureReason, WaitingFor
 from domain.seller_transfer import facts
+from domain.seller_transfer.giving_up import stop
 from domain.seller_transfer.reversal import Reversal, ReversalStatus, reason_of
 from domain.seller_transfer.state import NOT_RECORDED, UNSENT, TransferState
 
@@ -144,10 +145,14 @@ class SellerTransfer(TransferState, topic=TOPIC, opening=facts.Created):
         return 0
 
     def _reduce(self, refund_id: str, amount: int, now: datetime) -> None:
-        if amount == self.amount and self.status is not TransferStatus.PERMANENTLY_FAILED:
-            self.record(facts.Cancelled(**self.next(now), refund_id=refund_id, by=amount))
-            return
         operation = self.operation
+        if amount == self.amount and self.status is not TransferStatus.PERMANENTLY_FAILED:
+            if operation is None or not operation.doubtful:
+                self.record(facts.Cancelled(**self.next(now), refund_id=refund_id, by=amount))
+                return
+            detail = "Refunds took all of it. A call of unknown outcome may still make it."
+            stop(self, FailureReason.REFUNDED, detail, None, now)
+            operation = self.operation
         # a key that was used belongs to one body from then on
         epoch = 1 if operation is None else operation.epoch + (operation.epoch_began is not None)
         left = self.amount - amount

@@ -223,7 +223,11 @@ class PermanentlyFailed(TransferFact):
         operation = transfer.operation
         if operation is not None:
             transfer.operation = operation._replace(
-                in_call=False, unknown=False, look_first=True, exhausted=False
+                in_call=False,
+                unknown=False,
+                look_first=True,
+                exhausted=False,
+                doubtful=operation.doubtful or operation.open,
             )
             reversal = transfer.reversals.get(operation.what)
             if reversal is not None:

@@ -46,13 +46,14 @@ def take_in(
     *,
     only: str | None = None,
     closed: bool = False,
+    refused: bool = False,
 ) -> list[str]:
     """Record the reversals of this ledger that Stripe holds; return the causes for which shares
     must be recovered again.
 
     `recorded` are the refunds and disputes that are recorded here. `only` limits it to one of
     Stripe's ids. While a call of ours is open, its outcome comes first; `closed`: a look-up has
-    shown that the call had no effect.
+    shown that the call had no effect; `refused`: Stripe has refused it, too.
     """
     causes = _end_running(transfer, seen, now, note, only)
     found = [one for one in not_recorded(transfer, seen) if only in (None, one.stripe_reversal_id)]
@@ -73,7 +74,7 @@ def take_in(
     for made in found:
         _record(transfer, made, recorded, now, note)
     if running is not None:
-        _request_again(transfer, running, min(running.amount, left), now)
+        _request_again(transfer, running, min(running.amount, left), now, refused=refused)
     else:
         transfer.release_queue(now)
     return _recorded(causes, recorded)
@@ -158,11 +159,17 @@ def _request_found(
     return transfer.reversals[reversal_id]
 
 
-def _request_again(transfer: SellerTransfer, running: Reversal, amount: int, now: datetime) -> None:
-    """Request the running reversal again, which Stripe does not hold; under a new key if its key
-    was used."""
+def _request_again(
+    transfer: SellerTransfer, running: Reversal, amount: int, now: datetime, *, refused: bool
+) -> None:
+    """Request the running reversal again, which Stripe does not hold.
+
+    Of the same amount under the same key: a call of it that a restore has lost may still arrive.
+    When less is left, Stripe refuses that call, and a key that was used is replaced.
+    """
     operation = transfer.operation
     assert operation is not None
+    another = operation.epoch_began is not None and (refused or amount != running.amount)
     transfer.record(
         facts.ReversalRequested(
             **transfer.next(now),
@@ -171,6 +178,6 @@ def _request_again(transfer: SellerTransfer, running: Reversal, amount: int, now
             amount=amount,
             reason=running.reason,
             next_retry_at=now,
-            epoch=operation.epoch + (operation.epoch_began is not None),
+            epoch=operation.epoch + another,
         )
     )

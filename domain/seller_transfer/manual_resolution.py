@@ -13,9 +13,9 @@ from domain.provider_call.stripe_objects import SUCCEEDED, ReversalAtStripe, Tra
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.external_reversals import record_external
+from domain.seller_transfer.giving_up import stop
 from domain.seller_transfer.resolutions import tell_owed
 from domain.seller_transfer.reversal_outcome import complete_by
-from domain.seller_transfer.stripe_call import stop
 from domain.seller_transfer.transfer_outcome import complete
 
 

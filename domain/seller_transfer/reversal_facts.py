@@ -38,6 +38,7 @@ class ReversalRequested(TransferFact):
     reason: str
     next_retry_at: datetime
     epoch: int = 1
+    """The epoch of the next call. Under the present one, the operation goes on as it is."""
     note: str | None = None
     found: bool = False
     """Stripe holds it already, made by this ledger before a restore: nothing is sent."""
@@ -60,7 +61,9 @@ class ReversalRequested(TransferFact):
             if running is not None and running.what == self.reversal_id
             else Operation(self.reversal_id)
         )
-        transfer.operation, transfer.next_retry_at = same.again(self.epoch), self.next_retry_at
+        goes_on = same.epoch_began is not None and same.epoch == self.epoch
+        transfer.operation = same if goes_on else same.again(self.epoch)
+        transfer.next_retry_at = self.next_retry_at
 
 
 class ReversalReduced(TransferFact):

@@ -32,13 +32,13 @@ from domain.seller_transfer.external_reversals import (
     external_reversals,
 )
 from domain.seller_transfer.found_reversals import take_in
+from domain.seller_transfer.giving_up import give_up
 from domain.seller_transfer.reversal import Reason, Reversal, ReversalStatus
 from domain.seller_transfer.stripe_call import (
     EXTERNAL,
     US,
     defer_not_done,
     end_reversal,
-    give_up,
     keep_evidence,
     postpone,
     send_again,
@@ -68,11 +68,9 @@ def complete_reversal(
     Success always counts: an object that the present status cannot take is kept as evidence.
     """
     reversal = transfer.reversals.get(reversal_id)
-    if (
-        reversal is not None
-        and reversal.state is ReversalStatus.FAILED
-        and transfer.status is TransferStatus.PERMANENTLY_FAILED
-    ):
+    if reversal is not None and _was_given_up(transfer, reversal, amount):
+        if reversal.state is ReversalStatus.WITHDRAWN and reversal.refund_id is not None:
+            transfer.shortened.add(reversal.refund_id)  # it failed since: its share is given back
         transfer.reopen(f"stripe:{stripe_reversal_id}", "Stripe holds the reversal", now, reversal)
         reversal = transfer.reversals[reversal_id]
     if reversal is not None and reversal.state is ReversalStatus.REQUESTED:
@@ -84,6 +82,16 @@ def complete_reversal(
             f"{reversal.state if reversal else 'unknown'} here."
         )
         keep_evidence(transfer, reversal_id, stripe_reversal_id, amount, detail, request_id, now)
+
+
+def _was_given_up(transfer: SellerTransfer, reversal: Reversal, amount: int) -> bool:
+    """Return whether a reversal was given up, and possibly withdrawn since: a call of a process
+    that was frozen has made it all the same."""
+    if transfer.status is not TransferStatus.PERMANENTLY_FAILED:
+        return False
+    failed = [one for one in transfer.reversals.values() if one.state is ReversalStatus.FAILED]
+    withdrawn = reversal.state is ReversalStatus.WITHDRAWN and not failed
+    return reversal in failed or (withdrawn and amount <= transfer.room)
 
 
 def record_pending(
@@ -155,7 +163,7 @@ def record_failure(
             version = transfer.version
             contradicts = operation.unknown and not failure.stored
             if seen is not None and not contradicts and _ours(seen, operation.what) is None:
-                causes = take_in(transfer, seen, recorded, now, closed=True)
+                causes = take_in(transfer, seen, recorded, now, closed=True, refused=True)
                 if transfer.version != version:
                     return causes
             _record_rejection(transfer, operation, failure, seen, now, policy)
@@ -256,13 +264,13 @@ def record_look_up(
     current = proves_absence(look, operation, now, policy)
     # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
-    version = transfer.version
+    version, causes = transfer.version, list[str]()
     if current or _ours(seen, operation.what) is not None:
         causes = take_in(transfer, seen, recorded, now, closed=current)
-        if transfer.version != version:
+        if transfer.version != version and transfer.operation is not operation:
             return causes
     if _decided_by_records(transfer, closed, seen, now, policy) or not current:
-        return []
+        return causes
     refused = _ours(seen, reversal.reversal_id)
     if refused is not None and refused.refusal is not None:
         _record_refusal(transfer, operation, refused.refusal, now, policy)
@@ -277,7 +285,7 @@ def record_look_up(
     else:
         detail = "Stripe's books show no such reversal; it is sent next."
         send_again(transfer, operation, detail, now, policy, look)
-    return []
+    return causes
 
 
 def _overdue(operation: Operation, now: datetime, policy: Policy) -> bool:

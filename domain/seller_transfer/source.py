@@ -10,8 +10,8 @@ from datetime import datetime
 from domain.provider_call.reasons import FailureReason
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.giving_up import stop
 from domain.seller_transfer.state import UNSENT
-from domain.seller_transfer.stripe_call import stop
 
 REFUSED = (
     "Stripe transfers from a charge only in the currency in which it was settled. Retry the "

@@ -19,6 +19,7 @@ from domain.provider_call.retry_policy import Policy
 from domain.provider_call.steps import LookUp, Rest, Send, Step
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
+from domain.seller_transfer.giving_up import give_up, stop
 from domain.seller_transfer.reversal import Reversal, ReversalStatus
 
 US, EXTERNAL = "us", "external"
@@ -236,47 +237,6 @@ def keep_evidence(
         )
     if running:
         stop(transfer, FailureReason.EVIDENCE_HELD, detail, request_id, now)
-
-
-def stop(
-    transfer: SellerTransfer,
-    reason: FailureReason,
-    detail: str,
-    request_id: str | None,
-    now: datetime,
-) -> None:
-    """Give the running operation up; a person has to decide."""
-    operation = transfer.operation
-    assert operation is not None
-    if transfer.status is TransferStatus.PENDING:
-        transfer.record(
-            facts.Failed(
-                **transfer.next(now),
-                reason=reason.value,
-                code=None,
-                detail=detail,
-                retry_count=operation.retry_count,
-                next_retry_at=now,
-                epoch=operation.epoch,
-                request_id=request_id,
-            )
-        )
-    give_up(transfer, reason, detail, request_id, now)
-
-
-def give_up(
-    transfer: SellerTransfer,
-    reason: FailureReason,
-    detail: str,
-    request_id: str | None,
-    now: datetime,
-) -> None:
-    """Record that the automatic attempts have ended."""
-    transfer.record(
-        facts.PermanentlyFailed(
-            **transfer.next(now), reason=reason.value, detail=detail, request_id=request_id
-        )
-    )
 
 
 def end_reversal(

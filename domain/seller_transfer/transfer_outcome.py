@@ -16,14 +16,13 @@ from domain.provider_call.stripe_objects import ReversalAtStripe, TransferAtStri
 from domain.seller_transfer import facts
 from domain.seller_transfer.aggregate import SellerTransfer
 from domain.seller_transfer.found_reversals import take_in
+from domain.seller_transfer.giving_up import give_up, stop
 from domain.seller_transfer.source import decide_source, refuse_source
 from domain.seller_transfer.state import NOT_RECORDED, UNSENT
 from domain.seller_transfer.stripe_call import (
     defer_not_done,
-    give_up,
     keep_evidence,
     send_again,
-    stop,
 )
 
 MOST_NAMED = 10

@@ -60,8 +60,11 @@ class Refolded(NamedTuple):
         ]
 
 
-def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]) -> list[str]:
-    """Compare books that were read already. `held`: every transfer that Stripe holds."""
+def compared(
+    snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str], *, restored: bool = False
+) -> list[str]:
+    """Compare books that were read already. `held`: every transfer that Stripe holds. `restored`: a
+    refund that was lost and reported again may have taken the rest of its part."""
     broken = [
         f"chain: position {found.position} {found.what}" for found in breaks(snapshot.recorded)
     ]
@@ -73,7 +76,7 @@ def compared(snapshot: Snapshot, held: Sequence[Json], violations: Sequence[str]
         *violations,
         *_rows_against_facts(snapshot.rows, facts.folds),
         *_stripe_against_facts(held, facts),
-        *_named_twice(held),
+        *_named_twice(held, restored=restored),
         *_dues(snapshot.rows["seller_transfers"]),
         *_shares(facts, held),
         *(
@@ -258,7 +261,7 @@ def _same_reversals(folded: TransferFold, theirs: Json, open_: str | None) -> It
 # --- invariants -----------------------------------------------------------------------------------
 
 
-def _named_twice(held: Sequence[Json]) -> Iterator[str]:
+def _named_twice(held: Sequence[Json], *, restored: bool) -> Iterator[str]:
     """Find a second transfer for one (order, seller, cause) or a second reversal for one (transfer,
     refund), by our ids. A dispute takes more when a refund before it is revoked."""
     names: list[tuple[str, ...]] = [
@@ -274,7 +277,7 @@ def _named_twice(held: Sequence[Json]) -> Iterator[str]:
         names += [
             ("refund", metadata["refund_id"], "of", theirs["id"])
             for metadata in ours
-            if not metadata.get("refund_id", DISPUTE).startswith(DISPUTE)
+            if not (restored or metadata.get("refund_id", DISPUTE).startswith(DISPUTE))
         ]
     for name, times in Counter(names).items():
         if times > 1:

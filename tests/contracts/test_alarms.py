@@ -1,5 +1,7 @@
 """Contract of `Alarms`: one alarm per kind and subject, and an end to it."""
 
+from datetime import timedelta
+
 from tests.support.storage import Storage
 
 
@@ -34,3 +36,19 @@ async def test_alarm_is_cleared_once_and_can_be_raised_again(storage: Storage) -
     assert await raised(storage) == []
     await storage.alarms.raise_alarm("outage", "stripe", "again")
     assert await raised(storage) == [("outage", "stripe", "again")]
+
+
+async def test_no_alarm_is_raised_about_a_closed_webhook(storage: Storage) -> None:
+    """`simulate-faults --seed 3267`: a process was frozen before it raised the alarm, and died
+    before it looked again."""
+    for name in ("evt:1", "evt:2"):
+        await storage.inbox.put("stripe", name, "transfer.created", b"{}", await storage.now())
+    first, second = (await storage.inbox.claim("w", 2, timedelta(seconds=9))).events
+    await storage.inbox.ignore({first.inbox_id: "it agrees now"})
+    await storage.inbox.bury(second.inbox_id, "unreadable")
+    for name in ("evt:1", "evt:2", "evt:3"):
+        await storage.alarms.raise_alarm("webhook_dead", f"stripe:{name}", "why")
+    assert [alarm.subject for alarm in await storage.alarms.raised()] == [
+        "stripe:evt:2",
+        "stripe:evt:3",
+    ]

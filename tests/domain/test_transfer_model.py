@@ -130,7 +130,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
         )
         self.replica: Stream | None = None
         self.status, self.original, self.amount, self.reversed = "pending", amount, amount, 0
-        self.paid = False
+        self.paid = self.doubted = False
         self.takings: list[Taking] = []
         self.call: Call | None = call_of(None)
         self.sent: Send | None = None
@@ -163,7 +163,9 @@ class TransferAgainstModel(RuleBasedStateMachine):
         return self.amount - self.reversed - live
 
     def _reduce(self, amount: int) -> None:
-        if amount == self.amount and self.status != "permanently_failed":
+        if amount == self.amount and self.doubted:
+            self.status, self.amount = "permanently_failed", 0
+        elif amount == self.amount and self.status != "permanently_failed":
             self.status, self.call = "cancelled", None
         else:
             self.amount -= amount
@@ -329,6 +331,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
 
     def _looks(self, look: LookUp) -> None:
         assert self.call is not None
+        doubtful = self.open
         self.call["running"] = False
         if self.call["of"] is None:
             found = [self._seen()] if self.stripe.paid else []
@@ -336,6 +339,7 @@ class TransferAgainstModel(RuleBasedStateMachine):
         else:
             reversal_outcome.record_look_up(self.transfer, self._seen(), self.now, POLICY, look)
             found = [self._seen()] if look.what in self.stripe.taken else []
+        self.doubted |= doubtful and not found and self.call["of"] is None
         if found:
             self._succeeded(self.call)
         elif self.call["exhausted"]:

@@ -336,6 +336,20 @@ def test_facts_that_a_restore_takes_away_are_no_violation() -> None:
     assert list(oracle.after_step(books)) == []
 
 
+@pytest.mark.parametrize(("era", "amount", "found"), [(1, 1, False), (0, 1, True), (1, 2, True)])
+def test_refund_reported_again_after_a_restore_may_take_a_unit_more(
+    era: int, amount: int, *, found: bool
+) -> None:
+    """`simulate-faults --seed 3581`: ben's part of 333 is 99.9, of which 99 were taken; after
+    the restore another refund is before it, and its part is 100."""
+    books = settled_books(333)
+    books.era, held = era, books.transfer("ben")
+    named = {**held.reversals[0].metadata, "reversal_id": "round 2"}
+    rest = held.reversals[0]._replace(id="trr_rest", amount=amount, metadata=named)
+    books.change("ben", reversals=[*held.reversals, rest], amount_reversed=99 + amount)
+    assert ("one_reversal_per_cause" in judged(books)) is found
+
+
 def test_true_waits_and_true_alarms_are_no_violation() -> None:
     """The platform has 4, and a transfer of 5 waits for funds."""
     books = settled_books()

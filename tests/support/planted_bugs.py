@@ -268,6 +268,7 @@ def given_up_is_cancelled() -> AbstractContextManager[None]:
                 request_id=None,
             )
             transfer.record(failed)
+            transfer.operation = operation._replace(in_call=False, unknown=False)  # no doubt
             transfer.forgo_queue(now)
         if transfer.status != "cancelled":
             original(transfer, reason, outcome, now)

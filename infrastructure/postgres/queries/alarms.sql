@@ -1,6 +1,14 @@
 -- raise: one row per kind and subject, however often the alarm is raised; an open alarm keeps its beginning
+-- A process may have been frozen since it read a webhook: an alarm about one that is closed would stay for ever. The lock
+-- makes the commit that closes the webhook, and clears its alarms, come either before or after.
+with about as materialized (
+    select status from webhook_inbox
+     where provider = split_part(%(subject)s, ':', 1)
+       and event_id = substr(%(subject)s, strpos(%(subject)s, ':') + 1)
+       for share)
 insert into alarms as a (kind, subject, detail, raised_at, last_seen_at, times)
-values (%(kind)s, %(subject)s, %(detail)s, now(), now(), 1)
+select %(kind)s, %(subject)s, %(detail)s, now(), now(), 1
+ where not exists (select from about where status in ('done', 'ignored', 'discarded'))
 on conflict (kind, subject) do update
    set detail = excluded.detail,
        raised_at = case when a.cleared_at is null then a.raised_at else excluded.raised_at end,

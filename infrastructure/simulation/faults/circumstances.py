@@ -245,6 +245,29 @@ def _set_aside(of: _Setting) -> Iterator[Element]:
         yield replace(late, name=f"{late.name}-{order.name}", provider="hyperswitch")
 
 
+def _revived(of: _Setting) -> Iterator[Element]:
+    """Freeze the first call for a refund while the PSP refuses it, since another refund takes the
+    whole payment; that one fails before the process goes on."""
+    order = replace(of.order, name=f"{of.name}-order", paid_after=1.0)
+    yield order
+    at = order.at + of.draw.seconds(MINUTE, HOUR)
+    whole = PlannedRefund(
+        name=f"{of.name}-refund",
+        at=round(at, 3),
+        seed=of.draw.seed,
+        order=order.name,
+        amount=order.amount + order.surcharge,
+        by_ledger=False,
+        ends_after=30 * MINUTE,
+        succeeds=False,
+    )
+    yield whole
+    again = replace(whole, name=f"{whole.name}-again", at=whole.at + 2, amount=order.amount)
+    yield replace(again, by_ledger=True, ends_after=1.0, succeeds=True)
+    frozen = replace(of.fault(K.FROZEN, at + 1, HOUR), step="PaymentGateway.create_refund")
+    yield replace(frozen, times=1, seconds=45 * MINUTE)
+
+
 def _paid_first(of: _Setting) -> Iterator[Element]:
     """Pay an order before the marketplace registers it."""
     yield replace(
@@ -388,6 +411,7 @@ CIRCUMSTANCES: dict[str, Circumstance] = {
     "taken_back": Circumstance(_taken_back, ()),
     "set_aside": Circumstance(_set_aside, ()),
     "lowered": Circumstance(_lowered, ()),
+    "revived": Circumstance(_revived, ()),
     "restored": Circumstance(_restored, ()),
     "paused": Circumstance(_paused, ("Alarms.clear_all",), POLLED_FOR),
     "paid_first": Circumstance(_paid_first, ("Inbox.park",)),

@@ -70,7 +70,9 @@ THEMES = {
 """The strikes at the places of each circumstance."""
 AT_ONCE = (0, 1, 2, 2, 3, 3)
 """Numbers of circumstances of a schedule."""
-WEIGHTS = [max(12, len(strikes)) for strikes in THEMES.values()]
+LONG_WAYS = {"revived": 20}
+"""Weights of circumstances whose end only a third of the schedules reaches."""
+WEIGHTS = [max(LONG_WAYS.get(name, 12), len(strikes)) for name, strikes in THEMES.items()]
 """Weights of the circumstances: the more strikes need one, the more often it is drawn."""
 SWARM = [*STRIKES, *(one for one in STRIKES if one.partition(" @ ")[2] not in IN_CIRCUMSTANCE)]
 """Strikes of the swarm: those that need no circumstance twice."""

@@ -17,7 +17,7 @@ DEAD = "only a webhook that no release can handle gets there"
 PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
 PAID_STAYS = "a payment that has succeeded does not fail later here (docs/guarantees.md, 21)"
-RECORDABLE = "only an object that Stripe makes after the ledger cancelled it gets there"
+RECORDABLE = "only a second object at Stripe, or one that a person has settled, gets there"
 
 
 def _each(reason: str, *names: str) -> dict[str, str]:
@@ -83,7 +83,6 @@ UNREACHABLE: Mapping[str, str] = {
     **_facts(RECORDABLE, "seller_transfer.evidence_held"),
     **_facts(PAYOUTS, "payout.sent", "payout.canceled", "payout.failed"),
     **_facts(CORRECTED, "order.amount_received"),
-    **_each(CORRECTED, "refund failed -> succeeded"),
     **_strikes(RACES, "WorkQueue.hold"),
     **_strikes(BY_PSP, "PaymentGateway.create_payment"),
     **_strikes(START, "TransferGateway.account"),

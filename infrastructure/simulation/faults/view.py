@@ -135,4 +135,5 @@ class WorldBooks:
         rows = {table: list(database.tables[table].values()) for table in KINDS}
         inbox = Counter(row.status for row in database.inbox.rows.values())
         snapshot = Snapshot(database.recorded, rows, inbox)
-        return compared(snapshot, self._world.stripe.transfers, self._world.stripe.violations)
+        stripe, restored = self._world.stripe, self._world.era > 0
+        return compared(snapshot, stripe.transfers, stripe.violations, restored=restored)

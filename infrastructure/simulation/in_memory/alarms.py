@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from infrastructure.simulation.in_memory.inbox import StoredWebhooks
 from projections.alarms import AlarmRow, alarm_after
 
 
@@ -48,19 +49,22 @@ class AlarmBoard:
 
 
 class AlarmDatabase(Protocol):
-    """The part of the database in memory that has the alarms."""
+    """The part of the database in memory that has the alarms, and the webhooks that some are
+    about."""
 
     alarms: AlarmBoard
+    inbox: StoredWebhooks
 
 
 class MemoryAlarms:
     """See `application.ports.Alarms`."""
 
     def __init__(self, database: AlarmDatabase) -> None:
-        self._board = database.alarms
+        self._board, self._webhooks = database.alarms, database.inbox
 
     async def raise_alarm(self, kind: str, subject: str, detail: str) -> None:
-        self._board.raise_alarm(kind, subject, detail)
+        if not self._webhooks.closed(subject):
+            self._board.raise_alarm(kind, subject, detail)
 
     async def clear(self, kind: str, subject: str) -> bool:
         return self._board.clear(kind, subject)

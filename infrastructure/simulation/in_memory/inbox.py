@@ -69,7 +69,7 @@ class StoredWebhooks:
         self.rows: dict[int, Webhook] = {}
         self._unhandled: dict[int, None] = {}
         """Rows that are stored, parked or dead."""
-        self._names: set[tuple[str, str]] = set()
+        self._names: dict[tuple[str, str], int] = {}
         self._released: dict[str, int] = {}
         """For each subject, the number of its last release."""
         self._releases = 0
@@ -79,8 +79,8 @@ class StoredWebhooks:
     ) -> bool:
         if (provider, event_id) in self._names:
             return False
-        self._names.add((provider, event_id))
         number = len(self.rows) + 1
+        self._names[provider, event_id] = number
         self._unhandled[number] = None
         self.rows[number] = Webhook(
             number, provider, event_id, event_type, body, received_at, self._now()
@@ -162,6 +162,12 @@ class StoredWebhooks:
 
     def known(self, provider: str, event_id: str) -> bool:
         return (provider, event_id) in self._names
+
+    def closed(self, about: str) -> bool:
+        """Return whether `provider:event_id` is an event that is closed."""
+        provider, _, event_id = about.partition(":")
+        number = self._names.get((provider, event_id))
+        return number is not None and number not in self._unhandled
 
     def unhandled(self, provider: str, event_type: str, name: str) -> bool:
         """Return whether an event of this type, with this name in its body, is not handled."""

@@ -117,7 +117,6 @@ async def test_alarm_of_a_frozen_process_about_a_handled_event_ends(storage: Sto
     running = asyncio.create_task(loop.run())
     async with asyncio.timeout(10):
         await alarms.told.wait()
-        await alarms.over.wait()
     loop.stop()
     await running
     assert await storage.alarms.raised() == []

@@ -165,7 +165,9 @@ def given_up(story: Story) -> Story:
 
 def test_given_up_operation_begins_with_a_look_up(story: Story) -> None:
     given_up(story)
-    assert story.operation == CALLED._replace(look_first=True, retry_count=3, hindered=2)
+    assert story.operation == CALLED._replace(
+        look_first=True, retry_count=3, hindered=2, doubtful=True
+    )
     assert (story.transfer.next_retry_at, story.transfer.held) == (None, None)
 
 
@@ -179,7 +181,7 @@ def test_reopened_transfer_keeps_its_key_and_forgets_its_attempts(story: Story) 
         None,
         10_000,
     )
-    assert story.operation == CALLED._replace(look_first=True, reopened=True)
+    assert story.operation == CALLED._replace(look_first=True, reopened=True, doubtful=True)
 
 
 def test_refusal_is_recorded_with_its_wait(story: Story) -> None:

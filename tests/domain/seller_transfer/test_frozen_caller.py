@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import pytest
 
+from domain.identity import reversal_name
 from domain.lifecycle import TransferStatus as S
 from domain.provider_call.operation import LookFirst
 from domain.provider_call.outcome import Outcome, Succeeded
 from domain.provider_call.reasons import DeferralReason
 from domain.provider_call.steps import LookUp, Rest, Send, Step
+from domain.provider_call.stripe_objects import ReversalAtStripe
+from domain.seller_transfer.aggregate import causes_to_recover
 from domain.seller_transfer.redirection import redirect
+from domain.seller_transfer.reversal_outcome import record_look_up
 from domain.seller_transfer.source import decide_source
 from domain.seller_transfer.stripe_call import begin, postpone
 from tests.support.domain_story import Answers, Story
@@ -206,6 +210,44 @@ def test_failed_refund_does_not_withdraw_a_late_reversal(story: Story) -> None:
     assert story.transfer.withdraw(story.reversal, 4_000, "refund-1", story.now) == 0
     assert story.reversal.contested
     assert frozen.is_recognised()
+
+
+@pytest.mark.parametrize(("taken", "same"), [(1_000, True), (7_000, False)])
+def test_reversal_beside_those_that_a_restore_has_lost_keeps_its_key(
+    story: Story, taken: int, *, same: bool
+) -> None:
+    """Stripe recognises the frozen call, or refuses it, since less is left than it asks for."""
+    call = story.reversing().send()
+    look = LookFirst(story.now, story.now - HOUR)
+    frozen, name = Frozen(story, call, look), str(reversal_name(story.transfer.id, "lost"))
+    lost = ReversalAtStripe("trr_lost", taken, name, refund_id="lost")
+    step = frozen.step()
+    step = frozen.step() if isinstance(step, Rest) else step
+    assert isinstance(step, LookUp)
+    record_look_up(story.transfer, story.books(lost), story.now, story.policy, step)
+    assert (story.reversal.amount, story.transfer.amount_reversed) == (
+        min(4_000, 10_000 - taken),
+        taken,
+    )
+    assert story.operation.epoch == (1 if same else 2)
+    assert not same or frozen.is_recognised()
+
+
+def test_withdrawn_reversal_that_a_frozen_call_makes_is_given_back(
+    story: Story, answers: type[Answers]
+) -> None:
+    """It was given up, and then its refund failed."""
+    call = story.reversing().send()
+    reversal = story.reversal
+    story.passes(HOUR)
+    while not story.operation.exhausted:
+        story.call(answers.outage)
+    story.see(story.books())
+    failed = story.transfer.reversals[reversal.reversal_id]
+    assert story.transfer.withdraw(failed, 4_000, "refund-1", story.now) == 4_000
+    story.answer(call, Succeeded("trr_late", 4_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+    assert (story.transfer.evidence, causes_to_recover(story.transfer, {})) == ({}, ["refund-1"])
 
 
 @pytest.mark.parametrize("minutes", [10, 90])

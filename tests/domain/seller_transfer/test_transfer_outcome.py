@@ -354,6 +354,47 @@ def test_given_up_fully_refunded_transfer_takes_late_evidence(
     assert story.transfer.taken == 0, "the refund is recovered again, by a reversal"
 
 
+def doubted(story: Story, answers: type[Answers], way: str) -> Story:
+    """Let a call have no answer, and look the transfer up, which Stripe does not hold yet."""
+    story.call(answers.outage)
+    match way:
+        case "stored 500":
+            story.call(answers.replayed_outage)
+        case "old key":
+            story.passes(24 * HOUR)
+        case "retry after the end":
+            while not story.operation.exhausted:
+                story.call(answers.outage)
+            story.find().transfer.retry("ops", "again", story.now)
+    return story.find()
+
+
+@pytest.mark.parametrize("way", ["stored 500", "old key", "retry after the end"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_full_refund_of_a_doubtful_transfer_takes_late_evidence(
+    story: Story, answers: type[Answers], way: str, *, refused: bool
+) -> None:
+    """Stripe may make the transfer after an unknown answer and after the look-up; a cancelled one
+    could not be reversed."""
+    doubted(story, answers, way)
+    if refused:
+        story.call(answers.refused)
+    story.refunded(amount=10_000)
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 0)
+    assert story.passes(1_000 * HOUR).step()[0] == "nothing is due"
+    complete(story.transfer, "tr_late", 10_000, None, story.now)
+    assert (story.status, story.transfer.taken) == (S.COMPLETED, 0)
+
+
+def test_refund_that_waited_for_a_doubtful_transfer_does_not_cancel_it(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.call(answers.outage)
+    story.call(answers.replayed_outage)
+    story.refunded(amount=10_000).find()
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 0)
+
+
 # --- operators ------------------------------------------------------------------------------------
 
 
