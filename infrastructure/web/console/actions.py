@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 from starlette.responses import Response
 
+from domain.errors import UnknownId
+from infrastructure.postgres.texts import cleaned
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.texts import minor_units, money
 from infrastructure.web.console.visit import Visit
@@ -137,8 +139,11 @@ async def plan_decide_refund(visit: Visit, ids: Mapping[str, str]) -> Plan:
 
 async def plan_decide_dispute(visit: Visit, ids: Mapping[str, str]) -> Plan:
     """Plan the decision about a dispute that was set aside."""
-    dispute = await visit.ledger.get(path_of("/v1/disputes/{dispute_id}", **ids))
-    return await _decision(visit, "dispute", ids["dispute_id"], dispute)
+    name = cleaned(ids["dispute_id"])
+    dispute = await visit.backend.reads.dispute(name)
+    if dispute is None:
+        raise UnknownId("dispute", name)
+    return await _decision(visit, "dispute", name, dispute._asdict())
 
 
 async def _decision(visit: Visit, kind: str, name: str, shown: Json) -> Plan:
@@ -416,7 +421,7 @@ async def act(action: Action, visit: Visit) -> Response:
         )
     ids = {name: unquote(value) for name, value in visit.request.path_params.items()}
     plan = await action.plan(visit, ids)
-    if visit.request.method == "GET":
+    if visit.request.method != "POST":  # HEAD comes without the form's token
         return _form(action, plan, visit, ids, None)
     try:
         await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
