@@ -1,10 +1,16 @@
 """Attacks on the console by hand-made requests: odd parameters, methods, redirects, and headers."""
 
+from dataclasses import replace
+from urllib.parse import unquote
+
 import httpx
 import pytest
 
+from infrastructure.access import AuthHeader
 from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.service import Service
+from infrastructure.web.console.human_acts import TOPICS
+from projections.fact_schemas import fact_schemas
 from tests.infrastructure.web.conftest import Shop
 from tests.infrastructure.web.test_console import (
     OPERATOR,
@@ -12,6 +18,7 @@ from tests.infrastructure.web.test_console import (
     guarded,
     open_service,
     sign_in,
+    submit,
     visitor,
 )
 
@@ -49,3 +56,61 @@ async def test_head_of_an_action_changes_nothing(
         await sign_in(client, OPERATOR)
         answer = await client.head(f"/console/transfers/{transfer}/retry")
     assert (answer.status_code, await history.head()) == (200, head)
+
+
+# --- the way in -----------------------------------------------------------------------------------
+
+
+async def test_sign_in_leads_only_to_pages_of_the_console(guarded: Service) -> None:
+    outside = (
+        "a/../../v1/orders",
+        "a/..",
+        "t?q=\u20ac",
+        "t?\x00",
+        "t?a b",
+        "\u20ac",
+        "//evil.example",
+    )
+    async with browsing(guarded) as client:
+        for wanted in outside:
+            answer = await sign_in(client, OPERATOR, next=wanted)
+            assert (answer.status_code, answer.headers.get("location")) == (303, "./../console")
+        answer = await sign_in(client, OPERATOR, next="transfers?error=..%2f%00")
+        assert unquote(answer.headers["location"]) == "./transfers?error=../\0"
+
+
+async def test_form_sent_from_another_site_is_refused(
+    guarded: Service, shop: Shop, history: FactReader
+) -> None:
+    path, head = f"/console/transfers/{(await shop.paid())['ada']}/retry", await history.head()
+    async with browsing(guarded) as client:
+        await sign_in(client, OPERATOR)
+        shown = await client.get(path)
+        for site in ("cross-site", "same-site"):
+            client.headers["sec-fetch-site"] = site
+            answer = await submit(client, path, shown, reason="forged")
+            assert (answer.status_code, await history.head()) == (403, head), site
+
+
+async def test_header_of_a_proxy_that_is_ambiguous_or_a_name_of_the_ledger_is_refused(
+    guarded: Service,
+) -> None:
+    named = replace(guarded, settings=replace(guarded.settings, auth_header=AuthHeader("X-User")))
+    async with browsing(named) as client:
+        for users in (["mallory", "zoe"], ["zoe", "zoe"], ["ledger"], ["Stripe"], ["stripe:evt"]):
+            given = [("X-User", user) for user in users]
+            answer = await client.get("/console/audit", headers=given)
+            assert answer.status_code == 401, users
+        assert (await client.get("/console/audit", headers={"X-User": "zoe"})).status_code == 200
+
+
+# --- the audit trail ------------------------------------------------------------------------------
+
+
+def test_page_of_the_acts_of_people_knows_every_fact_with_an_actor() -> None:
+    with_actor = {
+        topic
+        for topic, schema in fact_schemas().items()
+        if "'actor': " in str(schema.get("properties"))
+    }
+    assert with_actor == set(TOPICS)
