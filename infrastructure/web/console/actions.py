@@ -1,6 +1,7 @@
 """Actions of an operator. Each has a page that says what the action will do and asks for a reason;
 its form then makes the API's call."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -14,6 +15,9 @@ from infrastructure.web.console.texts import minor_units, money
 from infrastructure.web.console.visit import Visit
 from infrastructure.web.problems import KINDS, Problem
 
+CHANGED = (
+    "The state has changed since this page was made; read below how it is now, then send again."
+)
 PART = "part:"
 """Begin of the names of the fields with the amount of one seller."""
 
@@ -40,6 +44,11 @@ class Plan(NamedTuple):
     """Label of the alternative to the fields, such as dismissing."""
     currencies: Mapping[str, str] = {}
     """Currency of each seller's amount."""
+
+    @property
+    def digest(self) -> str:
+        """A digest of the words that the visitor has read."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 class Action(NamedTuple):
@@ -423,6 +432,8 @@ async def act(action: Action, visit: Visit) -> Response:
     plan = await action.plan(visit, ids)
     if visit.request.method != "POST":  # HEAD comes without the form's token
         return _form(action, plan, visit, ids, None)
+    if visit.form.get("plan", plan.digest) != plan.digest:
+        return _form(action, plan, visit, ids, Problem("content_differs", CHANGED))
     try:
         await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
     except Problem as refused:

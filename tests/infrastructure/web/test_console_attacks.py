@@ -1,5 +1,6 @@
 """Attacks on the console by hand-made requests: odd parameters, methods, redirects, and headers."""
 
+import re
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -11,7 +12,7 @@ from infrastructure.postgres.fact_reader import FactReader
 from infrastructure.service import Service
 from infrastructure.web.console.human_acts import TOPICS
 from projections.fact_schemas import fact_schemas
-from tests.infrastructure.web.conftest import Shop
+from tests.infrastructure.web.conftest import Shop, StripeWorker
 from tests.infrastructure.web.test_console import (
     OPERATOR,
     browsing,
@@ -56,6 +57,28 @@ async def test_head_of_an_action_changes_nothing(
         await sign_in(client, OPERATOR)
         answer = await client.head(f"/console/transfers/{transfer}/retry")
     assert (answer.status_code, await history.head()) == (200, head)
+
+
+async def test_action_whose_effects_have_changed_since_its_page_acts_on_nothing(
+    visitor: httpx.AsyncClient, shop: Shop, history: FactReader, at_stripe: StripeWorker
+) -> None:
+    transfer = (await shop.paid(ada=8_000))["ada"]
+    path = f"/console/transfers/{transfer}/retry"
+    shown = await visitor.get(path)
+    await at_stripe.does(transfer)
+    await shop.refund("r1", "o1", amount=1_000)
+    head = await history.head()
+    answer = await send(visitor, path, shown)
+    assert (answer.status_code, await history.head()) == (409, head)
+    assert "takes back 8.00 EUR" in answer.text
+    assert (await send(visitor, path, answer)).status_code == 303
+
+
+async def send(client: httpx.AsyncClient, path: str, shown: httpx.Response) -> httpx.Response:
+    """Send the form as the page shows it."""
+    read = re.search(r'name="plan" value="([^"]+)"', shown.text)
+    assert read is not None
+    return await submit(client, path, shown, plan=read[1], reason="late", actor="mia")
 
 
 # --- the way in -----------------------------------------------------------------------------------
