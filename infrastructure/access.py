@@ -129,9 +129,14 @@ def named_tokens(text: str) -> tuple[NamedToken, ...]:
 
 def _named_token(entry: str) -> NamedToken:
     parts = _TOKEN.fullmatch(entry)
-    if parts is None or parts[1].lower() in _OWN_NAMES:
+    if parts is None or is_own_name(parts[1]):
         raise ValueError("not a named token")
     return NamedToken(parts[1], Role(parts[2]), bytes.fromhex(parts[3]))
+
+
+def is_own_name(name: str) -> bool:
+    """Return True for a name that only the ledger or a provider has in the audit trail."""
+    return name.lower() in _OWN_NAMES
 
 
 def sha256(token: bytes) -> bytes:

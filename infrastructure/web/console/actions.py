@@ -1,17 +1,23 @@
 """Actions of an operator. Each has a page that says what the action will do and asks for a reason;
 its form then makes the API's call."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from starlette.responses import Response
 
+from domain.errors import UnknownId
+from infrastructure.postgres.texts import cleaned
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.texts import minor_units, money
 from infrastructure.web.console.visit import Visit
 from infrastructure.web.problems import KINDS, Problem
 
+CHANGED = (
+    "The state has changed since this page was made; read below how it is now, then send again."
+)
 PART = "part:"
 """Begin of the names of the fields with the amount of one seller."""
 
@@ -38,6 +44,11 @@ class Plan(NamedTuple):
     """Label of the alternative to the fields, such as dismissing."""
     currencies: Mapping[str, str] = {}
     """Currency of each seller's amount."""
+
+    @property
+    def digest(self) -> str:
+        """A digest of the words that the visitor has read."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 class Action(NamedTuple):
@@ -137,8 +148,11 @@ async def plan_decide_refund(visit: Visit, ids: Mapping[str, str]) -> Plan:
 
 async def plan_decide_dispute(visit: Visit, ids: Mapping[str, str]) -> Plan:
     """Plan the decision about a dispute that was set aside."""
-    dispute = await visit.ledger.get(path_of("/v1/disputes/{dispute_id}", **ids))
-    return await _decision(visit, "dispute", ids["dispute_id"], dispute)
+    name = cleaned(ids["dispute_id"])
+    dispute = await visit.backend.reads.dispute(name)
+    if dispute is None:
+        raise UnknownId("dispute", name)
+    return await _decision(visit, "dispute", name, dispute._asdict())
 
 
 async def _decision(visit: Visit, kind: str, name: str, shown: Json) -> Plan:
@@ -416,8 +430,10 @@ async def act(action: Action, visit: Visit) -> Response:
         )
     ids = {name: unquote(value) for name, value in visit.request.path_params.items()}
     plan = await action.plan(visit, ids)
-    if visit.request.method == "GET":
+    if visit.request.method != "POST":  # HEAD comes without the form's token
         return _form(action, plan, visit, ids, None)
+    if visit.form.get("plan", plan.digest) != plan.digest:
+        return _form(action, plan, visit, ids, Problem("content_differs", CHANGED))
     try:
         await visit.ledger.post(path_of(action.call, **ids), _body(action, plan, visit, ids))
     except Problem as refused:

@@ -8,7 +8,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infrastructure.access import Caller, Role
+from infrastructure.access import Caller, Role, is_own_name
 from infrastructure.settings import Settings
 from infrastructure.web.auth import access_of, open_caller
 from infrastructure.web.console.forms import read_form
@@ -56,9 +56,12 @@ class Entrance:
 
     def _caller(self, request: Request, session: Session) -> Caller | None:
         if self._header is not None and (name := request.headers.get(self._header.name)):
-            if not NAME.fullmatch(name):
+            given = request.headers.getlist(self._header.name)
+            if len(given) > 1 or not NAME.fullmatch(name) or is_own_name(name):
                 raise Problem(
-                    "unauthorized", f"The proxy's header {self._header.name} holds no user name."
+                    "unauthorized",
+                    f"The proxy's header {self._header.name} holds no user name, one of the "
+                    "ledger's own, or comes twice; let the proxy replace it by one name.",
                 )
             return Caller(name, frozenset({Role(self._header.role)}))
         if self._access.is_open and self._header is None:
@@ -68,6 +71,10 @@ class Entrance:
     async def check_form(self, visit: Visit) -> None:
         """Read the form of a POST. Raises Problem unless the form belongs to the session."""
         if visit.request.method == "POST":
+            # a neighbour's site can set our cookie, and then knows the form's token
+            if visit.request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+                detail = "Nothing was changed: the form was sent by a page of another site."
+                raise Problem("forged_form", detail)
             visit.form = await read_form(visit.request, visit.form_token)
 
     def to_sign_in(self, visit: Visit) -> Response:
@@ -137,7 +144,10 @@ async def sign_in(entrance: Entrance, visit: Visit) -> Response:
 
 def _inside(path: str) -> str:
     """Return a path that stays inside the console, whatever a link to the sign-in page asked."""
-    return path if re.fullmatch(r"[A-Za-z0-9][^\\\s:]*(\?\S*)?", path) else "../console"
+    inside = re.fullmatch(r"[A-Za-z0-9][^\\:?]*(\?.*)?", path)
+    plain = path.isascii() and path.isprintable() and " " not in path  # fit for a header
+    leaves = ".." in path.partition("?")[0].split("/")
+    return path if inside and plain and not leaves else "../console"
 
 
 async def sign_out(entrance: Entrance, visit: Visit) -> Response:

@@ -29,6 +29,7 @@ TOPICS: Final = [
     "ledger.switch.paused",
     "ledger.switch.resumed",
     "ledger.webhook.discarded",
+    "ledger.webhook.replay_requested",
 ]
 """Facts that a person causes, and that name the person."""
 PAGE: Final = 100

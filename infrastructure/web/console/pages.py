@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from domain.identity import dispute_cause
 from infrastructure.postgres.read_side.lists import Lists, TransferFilters
+from infrastructure.postgres.texts import cleaned
 from infrastructure.visible_text import csv_cells
 from infrastructure.web.console.actions import DONE
 from infrastructure.web.console.ledger import Json, path_of
@@ -39,7 +40,7 @@ TEXTS = [name for name in COLUMNS if name not in ("amount", "amount_reversed", "
 
 def id_of(visit: Visit, name: str) -> str:
     """Return an id in the path."""
-    return unquote(visit.request.path_params[name])
+    return cleaned(unquote(visit.request.path_params[name]))
 
 
 def done(visit: Visit) -> str:
@@ -281,6 +282,7 @@ def month_of(text: str, now: datetime) -> tuple[datetime, datetime]:
     Raises Problem."""
     try:
         start = datetime.strptime(text or f"{now:%Y-%m}", "%Y-%m").replace(tzinfo=UTC)
+        _ = start - timedelta(days=1)  # the page leads to the month before
         return start, (start + timedelta(days=32)).replace(day=1)
     except (ValueError, OverflowError):
         raise Problem(

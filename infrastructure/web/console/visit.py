@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from infrastructure.access import Caller, in_words
+from infrastructure.postgres.texts import cleaned
 from infrastructure.web.console import texts
 from infrastructure.web.console.ledger import Ledger
 from infrastructure.web.operation import DECIDERS, Backend
@@ -108,8 +109,8 @@ class Visit:
         return str(first or "console")
 
     def given(self, name: str) -> str:
-        """Return a query parameter; empty if it is missing."""
-        return self.request.query_params.get(name, "").strip()
+        """Return a query parameter; empty if it is missing. PostgreSQL stores no NUL."""
+        return cleaned(self.request.query_params.get(name, "")).strip()
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """Render a page."""
