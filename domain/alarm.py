@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from domain.fact import Fact, Stream
-from domain.seller_transfer.transfer_fact import TransferFact
+from domain.lifecycle import TransferStatus
 
 
 class AlarmAcknowledged(Fact):
@@ -23,10 +23,15 @@ class AlarmAcknowledged(Fact):
         """Leave the state as it is: alarms are a read model."""
 
 
-class TransferAlarmAcknowledged(AlarmAcknowledged, TransferFact):
+class TransferAlarmAcknowledged(AlarmAcknowledged):
     """An alarm about a transfer is dealt with."""
 
     TOPIC = "ledger.seller_transfer.alarm_acknowledged"
+
+    @property
+    def leads_to(self) -> TransferStatus | None:
+        """Return None, as other facts of a transfer do that leave its status."""
+        return None
 
 
 class OrderAlarmAcknowledged(AlarmAcknowledged):
