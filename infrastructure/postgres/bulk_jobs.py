@@ -82,6 +82,9 @@ class PostgresBulkJobs:
     async def release(self, holder: str) -> None:
         await execute(self._pool, SQL["release"], (holder,))
 
+    async def acted(self, target: UUID, reason: str) -> bool:
+        return await fetch_one(self._pool, SQL["acted"], (target, reason)) is not None
+
 
 def filter_as_text(given: BulkFilter) -> Mapping[str, str]:
     """Return the filter with the members that are set, as text."""

@@ -43,3 +43,10 @@ update bulk_jobs
 
 -- release: other processes may go on with these jobs
 update bulk_jobs set leased_by = null, leased_until = null where leased_by = %s and ended_at is null;
+
+-- acted: whether a retry with this reason is stored for a transfer
+select 1 from ledger_events
+ where originator_id = %s
+   and topic in ('ledger.seller_transfer.retry_requested', 'ledger.seller_transfer.reopened')
+   and convert_from(state, 'UTF8')::json ->> 'reason' = %s
+ limit 1;
