@@ -42,6 +42,9 @@ class BulkKind(StrEnum):
     """The action that a job takes on each of its targets."""
 
     RETRY = "retry"
+    REPLAY_WEBHOOKS = "replay_webhooks"
+    DISCARD_WEBHOOKS = "discard_webhooks"
+    """The targets of a job about webhooks are their inbox numbers, as the values of UUIDs."""
 
 
 class BulkFilter(NamedTuple):
@@ -56,6 +59,18 @@ class BulkFilter(NamedTuple):
     error: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+
+
+class WebhookFilter(NamedTuple):
+    """Filter of the webhooks of a job, which are parked or dead; None does not filter. `reason`:
+    beginning of the reason."""
+
+    status: str | None = None
+    provider: str | None = None
+    event_type: str | None = None
+    reason: str | None = None
+    received_from: datetime | None = None
+    received_to: datetime | None = None
 
 
 class BulkJob(NamedTuple):
@@ -87,11 +102,11 @@ class BulkSlice(NamedTuple):
 
 
 class TooManyTargets(Refused):
-    """More transfers match than one job may have."""
+    """More transfers or webhooks match than one job may have."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: str = "transfers") -> None:
         super().__init__(
-            f"More than {MOST_TARGETS} transfers match, and a job has at most {MOST_TARGETS}; "
+            f"More than {MOST_TARGETS} {targets} match, and a job has at most {MOST_TARGETS}; "
             "narrow the filter, or start several jobs."
         )
 
@@ -119,10 +134,17 @@ class BulkLoop(Loop):
     """Loop that executes jobs: `run` until `stop`."""
 
     def __init__(
-        self, jobs: BulkJobs, holder: str, retry: Callable[[UUID, str, str], Awaitable[None]]
+        self,
+        jobs: BulkJobs,
+        holder: str,
+        retry: Callable[[UUID, str, str], Awaitable[None]],
+        webhooks: Mapping[str, Callable[[int, str, str], Awaitable[object]]] | None = None,
     ) -> None:
+        """Build the loop. `webhooks`: by kind of job, its action on a webhook, which may be
+        repeated."""
         super().__init__()
         self._jobs, self._holder, self._retry = jobs, holder, retry
+        self._webhooks = webhooks or {}
 
     async def turn(self) -> float:
         """Execute a slice of the oldest job; return the seconds until the next look."""
@@ -150,7 +172,9 @@ class BulkLoop(Loop):
         reason = f"{work.reason} (bulk job {work.job_id})"
         for wait in (*WAITS, None):
             try:
-                if not doubtful or not await self._jobs.acted(target, reason):
+                if work.kind != BulkKind.RETRY:
+                    await self._webhooks[work.kind](target.int, work.actor, reason)
+                elif not doubtful or not await self._jobs.acted(target, reason):
                     await self._retry(target, work.actor, reason)
                 return None
             except (Refused, NewerRelease) as refused:
