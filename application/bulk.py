@@ -1,8 +1,9 @@
 """Bulk jobs: one decision of a person about many transfers, executed one by one, with progress.
 
 The targets are chosen when the job begins. One process at a time works on a job, under a lease that
-each step renews; after a crash another one goes on. The step that a crash interrupted is repeated:
-at most one retry is then recorded twice.
+each step renews; after a crash another one goes on. A target whose effect is stored, though a crash
+kept the job from counting it, is counted and not acted on again. A target that fails never stops
+the job, nor the jobs behind it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,8 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from application.loop import Loop
-from domain.errors import Conflict, Refused
+from application.loop import Loop, wait_for
+from domain.errors import NewerRelease, Refused
 from domain.lifecycle import TransferStatus
 
 MOST_TARGETS = 10_000
@@ -24,6 +25,9 @@ LEASE = timedelta(seconds=60)
 BETWEEN_LOOKS = 5.0
 """Seconds until the next look for a job; a new job wakes the loop at once."""
 LONGEST_REFUSAL = 500
+WAITS = (0.25, 1.0, 4.0)
+"""Seconds between the attempts on a target whose error may pass: a lost race, a lock, a database
+that does not answer. After the last one the error counts as the target's failure."""
 RETRYABLE = (
     TransferStatus.PENDING,
     TransferStatus.FAILED,
@@ -38,6 +42,9 @@ class BulkKind(StrEnum):
     """The action that a job takes on each of its targets."""
 
     RETRY = "retry"
+    REPLAY_WEBHOOKS = "replay_webhooks"
+    DISCARD_WEBHOOKS = "discard_webhooks"
+    """The targets of a job about webhooks are their inbox numbers, as the values of UUIDs."""
 
 
 class BulkFilter(NamedTuple):
@@ -52,6 +59,18 @@ class BulkFilter(NamedTuple):
     error: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+
+
+class WebhookFilter(NamedTuple):
+    """Filter of the webhooks of a job, which are parked or dead; None does not filter. `reason`:
+    beginning of the reason."""
+
+    status: str | None = None
+    provider: str | None = None
+    event_type: str | None = None
+    reason: str | None = None
+    received_from: datetime | None = None
+    received_to: datetime | None = None
 
 
 class BulkJob(NamedTuple):
@@ -83,11 +102,11 @@ class BulkSlice(NamedTuple):
 
 
 class TooManyTargets(Refused):
-    """More transfers match than one job may have."""
+    """More transfers or webhooks match than one job may have."""
 
-    def __init__(self) -> None:
+    def __init__(self, targets: str = "transfers") -> None:
         super().__init__(
-            f"More than {MOST_TARGETS} transfers match, and a job has at most {MOST_TARGETS}; "
+            f"More than {MOST_TARGETS} {targets} match, and a job has at most {MOST_TARGETS}; "
             "narrow the filter, or start several jobs."
         )
 
@@ -107,15 +126,25 @@ class BulkJobs(Protocol):
     async def release(self, holder: str) -> None:
         """Let other processes go on with the jobs of this one."""
 
+    async def acted(self, target: UUID, reason: str) -> bool:
+        """Return whether a person's retry with this reason is stored for the target."""
+
 
 class BulkLoop(Loop):
     """Loop that executes jobs: `run` until `stop`."""
 
     def __init__(
-        self, jobs: BulkJobs, holder: str, retry: Callable[[UUID, str, str], Awaitable[None]]
+        self,
+        jobs: BulkJobs,
+        holder: str,
+        retry: Callable[[UUID, str, str], Awaitable[None]],
+        webhooks: Mapping[str, Callable[[int, str, str], Awaitable[object]]] | None = None,
     ) -> None:
+        """Build the loop. `webhooks`: by kind of job, its action on a webhook, which may be
+        repeated."""
         super().__init__()
         self._jobs, self._holder, self._retry = jobs, holder, retry
+        self._webhooks = webhooks or {}
 
     async def turn(self) -> float:
         """Execute a slice of the oldest job; return the seconds until the next look."""
@@ -125,18 +154,35 @@ class BulkLoop(Loop):
         for done, target in enumerate(work.targets, work.done):
             if self._stopping.is_set():
                 break
-            refusal = await self._refusal(work, target)
+            refusal = await self._refusal(work, target, doubtful=done == work.done)
+            if self._stopping.is_set() and refusal is not None:
+                break  # it may be an error that passes: another process tries the target again
             if not await self._jobs.advance(self._holder, LEASE, work.job_id, done, refusal):
                 return 0.0  # another process goes on, since our lease had ended
         if self._stopping.is_set():
             await self._jobs.release(self._holder)
         return 0.0
 
-    async def _refusal(self, work: BulkSlice, target: UUID) -> str | None:
-        """Act on one target; return why the ledger refused, or None. A database that does not
-        answer ends the turn."""
-        try:
-            await self._retry(target, work.actor, f"{work.reason} (bulk job {work.job_id})")
-        except (Refused, Conflict) as refused:
-            return str(refused)[:LONGEST_REFUSAL]
-        return None
+    async def _refusal(self, work: BulkSlice, target: UUID, *, doubtful: bool) -> str | None:
+        """Act on one target; return why it was refused or has failed, or None.
+
+        `doubtful`: a process that has died may have acted on the target. A database that does not
+        answer at all ends the turn, since the job cannot be advanced.
+        """
+        reason = f"{work.reason} (bulk job {work.job_id})"
+        for wait in (*WAITS, None):
+            try:
+                if work.kind != BulkKind.RETRY:
+                    await self._webhooks[work.kind](target.int, work.actor, reason)
+                elif not doubtful or not await self._jobs.acted(target, reason):
+                    await self._retry(target, work.actor, reason)
+                return None
+            except (Refused, NewerRelease) as refused:
+                return str(refused)[:LONGEST_REFUSAL]
+            except Exception as error:
+                log.warning("a bulk job's target failed", target=str(target), error=str(error))
+                if wait is None or self._stopping.is_set():
+                    return f"{type(error).__name__}: {error}"[:LONGEST_REFUSAL]
+                doubtful = True  # the answer may be lost, and the effect stored
+                await wait_for(self._stopping, wait)
+        raise AssertionError("the last attempt returns")

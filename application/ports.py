@@ -75,6 +75,13 @@ class WebhookName(NamedTuple):
     """True while a process handles it."""
 
 
+class AlarmState(NamedTuple):
+    """State of an alarm. `times`: the number of times that it was raised since its beginning."""
+
+    open: bool
+    times: int
+
+
 class Directory(Protocol):
     """Finds streams by other names than their ids. An answer includes every commit before the
     question."""
@@ -120,6 +127,9 @@ class Directory(Protocol):
 
     async def webhook(self, inbox_id: int) -> "WebhookName | None":
         """Return the stored webhook with this number; None if there is none."""
+
+    async def alarm(self, kind: str, subject: str) -> AlarmState | None:
+        """Return the alarm, open or not; None if it was never raised."""
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         """Return the Stripe ids of those that belong to a transfer of ours: by our record, or by

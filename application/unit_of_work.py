@@ -206,6 +206,10 @@ class UnitOfWork:
             ]
         )
 
+    def stream(self, stream_id: UUID) -> Stream | None:
+        """Return this stream, of any kind; None if it does not exist or was not loaded."""
+        return self._streams.get(stream_id)
+
     def transfer(self, transfer_id: UUID) -> SellerTransfer:
         """Return the transfer. Raises UnknownId."""
         stream = self._streams.get(transfer_id)

@@ -19,6 +19,8 @@ LedgerError
 │   ├── NothingToRetry           no call is due, so a retry has nothing to send
 │   ├── NothingToResolve         nothing is stuck
 │   ├── NothingToDecide          the refund or dispute was not set aside
+│   ├── EndsWithItsCause         an alarm that a person cannot acknowledge
+│   ├── AlarmSeenAgain           an alarm that was raised again since a person saw it
 │   ├── EvidenceDiffers          the object at Stripe does not prove the outcome it was given for
 │   ├── PspRefused               the payment provider refused, and made nothing
 │   ├── NotAdoptable             a difference from Stripe's books that cannot be adopted
@@ -259,6 +261,31 @@ class NothingToRetry(Refused):
     def __init__(self, transfer_id: UUID, why: str) -> None:
         self.transfer_id, self.why = transfer_id, why
         super().__init__(f"Transfer {transfer_id} has nothing to retry: {why}.")
+
+
+class EndsWithItsCause(Refused):
+    """Alarms of this kind end with their cause, so a person cannot acknowledge them."""
+
+    code = "ends_with_its_cause"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(
+            f"An alarm {kind!r} ends with its cause and cannot be acknowledged; docs/runbook.md "
+            "names its remedy."
+        )
+
+
+class AlarmSeenAgain(Refused):
+    """The alarm was raised again since the person looked at it."""
+
+    code = "alarm_seen_again"
+
+    def __init__(self, kind: str, subject: str) -> None:
+        super().__init__(
+            f"The alarm {kind!r} of {subject} was raised again since you looked; read it again, "
+            "then acknowledge it."
+        )
 
 
 class NothingToRead(Refused):

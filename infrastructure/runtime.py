@@ -42,6 +42,7 @@ from application.webhooks.stripe.handlers_by_event_type import stripe_handlers
 from application.webhooks.stripe.refunds_disputes import StripeRefundsDisputes
 from application.webhooks.stripe.transfers import StripeTransfers
 from application.webhooks.stripe.unconfirmed_refunds import UnconfirmedRefunds
+from infrastructure.bulk_webhooks import webhook_actions
 from infrastructure.postgres.bound_account import binding
 from infrastructure.postgres.bulk_jobs import PostgresBulkJobs
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
@@ -80,7 +81,10 @@ async def at_work(service: Service) -> AsyncIterator[None]:
     listener.on("ledger_work", monitor.wake)
     listener.on("ledger_events", service.news.wake)
     bulk = BulkLoop(
-        PostgresBulkJobs(service.pool), f"bulk-{uuid4()}", service.commands.operator.retry
+        PostgresBulkJobs(service.pool),
+        f"bulk-{uuid4()}",
+        service.commands.operator.retry,
+        webhook_actions(service),
     )
     listener.on("ledger_work", bulk.wake)
     for worker in service.workers:

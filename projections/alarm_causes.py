@@ -14,7 +14,8 @@ class AlarmCause(NamedTuple):
     anchor: str
     """Place in docs/runbook.md, such as `alarm-awaiting_funds`."""
     levers: tuple[str, ...] = ()
-    """Actions that may end it: retry, resolve, decide, replay, discard, resume, read-charge."""
+    """Actions that may end it: retry, resolve, decide, replay, discard, resume, read-charge,
+    acknowledge."""
     ends_at_funds_deadline: bool = False
     """True if the ledger gives up after FUNDS_DEADLINE."""
 
@@ -25,6 +26,7 @@ class AlarmCause(NamedTuple):
 
 
 _WEBHOOK, _STUCK = ("replay", "discard"), ("retry", "resolve")
+_ACKNOWLEDGE = "acknowledge"
 
 _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "permanently_failed": (
@@ -53,8 +55,8 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "evidence_held": (
         "Stripe holds an object that the ledger cannot record: compare with Stripe's dashboard, "
-        "then resolve.",
-        _STUCK,
+        "then resolve, or acknowledge the alarm once the object is settled by hand.",
+        (*_STUCK, _ACKNOWLEDGE),
     ),
     "resolution_lapsed": (
         "A refund disappeared after a person had closed its reversal outside Stripe: pay the "
@@ -66,7 +68,11 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
         "reported again.",
         (),
     ),
-    "drift": ("A reversal took another amount than was requested: read the history.", ()),
+    "drift": (
+        "A reversal took another amount than was requested: read the history, settle the "
+        "difference with the seller, then acknowledge the alarm.",
+        (_ACKNOWLEDGE,),
+    ),
     "hindered": (
         "Stripe has not begun a call for an hour: look for another program on the same account.",
         ("retry",),
@@ -106,8 +112,8 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "refund_failed_after_success": (
         "A refund that had succeeded has failed: check that the buyer gets the money in another "
-        "way.",
-        (),
+        "way, then acknowledge the alarm.",
+        (_ACKNOWLEDGE,),
     ),
     "dispute_open": (
         "The buyer's bank disputes a payment: answer the dispute at the provider.",
@@ -119,8 +125,8 @@ _CAUSES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "payment_failed_after_paid": (
         "The payment of a paid order is reported as failed: unsent transfers are held, so compare "
-        "with the payment provider.",
-        _STUCK,
+        "with the payment provider, settle the transfers, then acknowledge the alarm.",
+        (_ACKNOWLEDGE,),
     ),
     "charge_not_readable": (
         "The charge of an order cannot be read with our key, so its sellers are paid from the "

@@ -86,6 +86,11 @@ PASSING_OF_REFUNDS = (
 """Kinds that are cleared as soon as the PSP has accepted or decided the refund."""
 
 
+ENDED_BY_SUCCESS = (*PASSING_OF_REFUNDS, _A.REFUND_FAILED_AFTER_SUCCESS)
+"""Kinds that are cleared when a refund succeeds, also after it had failed: the buyer has the
+money."""
+
+
 class AlarmRow(NamedTuple):
     """A row of `alarms`: one for each kind and subject, however often it is raised."""
 
@@ -120,7 +125,8 @@ _CONCERNED = frozenset({
     order_facts.ChargeNotFound,
     order_facts.RefundSetAside, refund_facts.Submitted, refund_facts.Succeeded,
     refund_facts.Failed, refund_facts.UnderReview,
-    refund_facts.AttemptDeferred,
+    refund_facts.AttemptDeferred, refund_facts.RefundAlarmAcknowledged,
+    order_facts.OrderAlarmAcknowledged, transfer_facts.TransferAlarmAcknowledged,
     order_facts.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
     dispute.FundsReinstated, dispute.Won,
     pause.Paused, pause.Resumed,
@@ -169,9 +175,9 @@ def still_troubled(before: bool, fact: Fact) -> bool:
     """Return whether a passing alarm may be open after this fact."""
     if type(fact) not in _CONCERNED:
         return before
-    if (raised := _raises(fact)) is not None and raised.kind in (*PASSING, *PASSING_OF_REFUNDS):
+    if (raised := _raises(fact)) is not None and raised.kind in (*PASSING, *ENDED_BY_SUCCESS):
         return True
-    return before and _ends(fact, True) not in (PASSING, PASSING_OF_REFUNDS)
+    return before and _ends(fact, True) not in (PASSING, ENDED_BY_SUCCESS)
 
 
 def _raises(fact: Fact) -> AlarmRow | None:
@@ -418,11 +424,14 @@ def _ends(fact: Fact, troubled: bool) -> tuple[AlarmKind, ...]:
                 _A.PERMANENTLY_FAILED,
             )  # the transfer was given up (else it would be cancelled), and now nothing is due
         case (
-            refund_facts.Submitted()
-            | refund_facts.Succeeded()
-            | refund_facts.Failed()
-            | refund_facts.UnderReview()
+            transfer_facts.TransferAlarmAcknowledged()
+            | order_facts.OrderAlarmAcknowledged()
+            | refund_facts.RefundAlarmAcknowledged()
         ):
+            return (AlarmKind(fact.kind),)
+        case refund_facts.Succeeded():
+            return ENDED_BY_SUCCESS if troubled else ()
+        case refund_facts.Submitted() | refund_facts.Failed() | refund_facts.UnderReview():
             return PASSING_OF_REFUNDS if troubled else ()
         case order_facts.ChargeReadRequested():
             return (_A.CHARGE_NOT_READABLE,)

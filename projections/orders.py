@@ -131,6 +131,7 @@ def _changed(row: OrderRow, fact: AnyOrderFact) -> OrderRow:
             | order_facts.CompensationOwed()
             | order_facts.Resettled()
             | order_facts.Registered()
+            | order_facts.OrderAlarmAcknowledged()
         ):
             return row
         case _:

@@ -86,7 +86,7 @@ def _changed(row: RefundRow, fact: AnyRefundFact) -> RefundRow:
             return row._replace(
                 status=RefundStatus.REVIEW.value, last_error=fact.why, next_retry_at=None
             )
-        case refund_facts.Opened():
+        case refund_facts.Opened() | refund_facts.RefundAlarmAcknowledged():
             return row
         case _:
             assert_never(fact)

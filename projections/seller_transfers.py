@@ -151,6 +151,8 @@ def _changed(row: SellerTransferRow, fact: AnyTransferFact) -> SellerTransferRow
             return row._replace(last_error=fact.detail)
         case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
             return row
+        case facts.TransferAlarmAcknowledged():
+            return row
         case (
             facts.CallStarted()
             | facts.ReversalQueued()

@@ -178,7 +178,7 @@ def _changed(reversals: Reversals, fact: AnyTransferFact) -> dict[str, ReversalR
             return {}
         case facts.ResolutionLapsed() | facts.ResolutionReinstated() | facts.OwedOutside():
             return {}
-        case facts.Redirected():
+        case facts.Redirected() | facts.TransferAlarmAcknowledged():
             return {}
         case _:
             assert_never(fact)

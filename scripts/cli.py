@@ -28,6 +28,7 @@ GROUPS = {
         "retry",
         "resolve",
         "decide",
+        "acknowledge",
         "seller-account",
         "read-charge",
         "pause",

@@ -4,6 +4,7 @@ for."""
 from dataclasses import dataclass
 
 from application.command_handler import CommandHandler
+from application.commands.alarms import AlarmCommands
 from application.commands.decisions import DecisionCommands
 from application.commands.disputes import DisputeCommands
 from application.commands.inbox import InboxCommands
@@ -28,6 +29,7 @@ class Commands:
     reconciliation: ReconciliationCommands
     inbox: InboxCommands
     seller_accounts: SellerAccountCommands
+    alarms: AlarmCommands
 
 
 def commands_on(
@@ -44,4 +46,5 @@ def commands_on(
         ReconciliationCommands(handler),
         InboxCommands(handler, directory),
         SellerAccountCommands(handler, directory),
+        AlarmCommands(handler, directory),
     )

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NotRequired, TypedDict
 from uuid import UUID
 
+from domain.alarm import OrderAlarmAcknowledged as OrderAlarmAcknowledged
 from domain.allocation import Portion
 from domain.fact import Fact, Opening
 from domain.identity import dispute_cause
@@ -383,4 +384,5 @@ AnyOrderFact = (
     | SetAsideEnded
     | CompensationOwed
     | Resettled
+    | OrderAlarmAcknowledged
 )

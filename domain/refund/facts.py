@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
+from domain.alarm import RefundAlarmAcknowledged as RefundAlarmAcknowledged
 from domain.fact import Fact, Opening
 from domain.provider_call.operation import Deferral, Operation
 from domain.provider_call.reasons import DeferralReason
@@ -181,5 +182,13 @@ class UnderReview(Fact):
 
 
 AnyRefundFact = (
-    Opened | Named | CallStarted | AttemptDeferred | Submitted | Succeeded | Failed | UnderReview
+    Opened
+    | Named
+    | CallStarted
+    | AttemptDeferred
+    | Submitted
+    | Succeeded
+    | Failed
+    | UnderReview
+    | RefundAlarmAcknowledged
 )

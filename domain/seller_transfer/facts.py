@@ -6,6 +6,7 @@ the facts about reversals are defined in modules of their own and belong to the 
 
 from datetime import datetime
 
+from domain.alarm import TransferAlarmAcknowledged as TransferAlarmAcknowledged
 from domain.lifecycle import TransferStatus
 from domain.provider_call.operation import TRANSFER, Deferral, Operation
 from domain.provider_call.reasons import DeferralReason
@@ -420,4 +421,5 @@ AnyTransferFact = (
     | ResolutionReinstated
     | OwedOutside
     | StripeTransferIdBackfilled
+    | TransferAlarmAcknowledged
 )

@@ -55,6 +55,11 @@ class PostgresAlarms:
         """List the alarms that are not cleared, oldest first."""
         return await fetch_rows(self._pool, StoredAlarm, SQL["open"], (limit,))
 
+    async def one(self, kind: str, subject: str) -> StoredAlarm | None:
+        """Return an alarm, cleared or not; None if it was never raised."""
+        rows = await fetch_rows(self._pool, StoredAlarm, SQL["one"], (kind, storable(subject)))
+        return next(iter(rows), None)
+
     async def latest(self, limit: int = 50) -> list[StoredAlarm]:
         """List the latest alarms, cleared or not, newest first."""
         return await fetch_rows(self._pool, StoredAlarm, SQL["all"], (limit,))

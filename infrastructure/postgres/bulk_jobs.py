@@ -14,6 +14,7 @@ from application.bulk import (
     BulkKind,
     BulkSlice,
     TooManyTargets,
+    WebhookFilter,
 )
 from infrastructure.postgres.connections import Pool, execute, fetch_all, fetch_one, fetch_rows
 from infrastructure.postgres.named_queries import queries
@@ -38,11 +39,20 @@ class PostgresBulkJobs:
             raise TooManyTargets
         return [row[0] for row in rows]
 
+    async def webhooks(self, given: WebhookFilter) -> list[UUID]:
+        """List the parked and dead webhooks that a job with this filter concerns, oldest first, by
+        their numbers as UUIDs. Raises TooManyTargets."""
+        values = {**given._asdict(), "limit": MOST_TARGETS + 1}
+        rows = await fetch_all(self._pool, SQL["webhooks"], values)
+        if len(rows) > MOST_TARGETS:
+            raise TooManyTargets("webhooks")
+        return [UUID(int=row[0]) for row in rows]
+
     async def begin(
         self,
         job_id: str,
         kind: BulkKind,
-        given: BulkFilter,
+        given: BulkFilter | WebhookFilter,
         actor: str,
         reason: str,
         targets: Sequence[UUID],
@@ -82,8 +92,11 @@ class PostgresBulkJobs:
     async def release(self, holder: str) -> None:
         await execute(self._pool, SQL["release"], (holder,))
 
+    async def acted(self, target: UUID, reason: str) -> bool:
+        return await fetch_one(self._pool, SQL["acted"], (target, reason)) is not None
 
-def filter_as_text(given: BulkFilter) -> Mapping[str, str]:
+
+def filter_as_text(given: BulkFilter | WebhookFilter) -> Mapping[str, str]:
     """Return the filter with the members that are set, as text."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value

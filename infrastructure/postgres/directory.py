@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from application.missed_webhooks.ports import KnownDispute, KnownRefund
-from application.ports import OrderMatches, WebhookName
+from application.ports import AlarmState, OrderMatches, WebhookName
 from domain.dispute import DisputeStatus
 from domain.provider_call.stripe_objects import TransferAtStripe
 from infrastructure.postgres.connections import Pool
@@ -90,6 +90,11 @@ class PostgresDirectory:
         """Return the stored webhook with this number."""
         found = await self._rows("webhook", (inbox_id,))
         return WebhookName(*found[0]) if found else None
+
+    async def alarm(self, kind: str, subject: str) -> AlarmState | None:
+        """Return the alarm, open or not."""
+        found = await self._rows("alarm", (kind, subject))
+        return AlarmState(*found[0]) if found else None
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         """Return the Stripe ids of those that belong to a transfer of ours."""

@@ -291,7 +291,18 @@ NUMBERS: Final[Mapping[str, Described]] = {
 
 PLANS: Final[Mapping[str, Described]] = {
     "job_id": _D("The caller's id of the bulk job.", "retry-2026-12-01"),
-    "Bulk.kind": _D("Action on each transfer.", "retry", ("retry",)),
+    "Bulk.kind": _D(
+        "Action on each target.", "retry", ("retry", "replay_webhooks", "discard_webhooks")
+    ),
+    "BulkWebhooks.kind": _D("Action on each webhook.", "replay_webhooks"),
+    "BulkWebhooks.status": _D("Progress; planned: a dry run.", "planned"),
+    "BulkWebhooks.filter": _D("Members of the filter that are set.", {"status": "parked"}),
+    "BulkWebhooksIn.filter": _D("Webhooks that the job concerns.", {"status": "parked"}),
+    "WebhookFilterIn.status": _D("Only webhooks of this status.", "parked"),
+    "WebhookFilterIn.reason": _D("Beginning of the reason.", "the order is unknown"),
+    "inbox_ids": _D("Numbers of the first webhooks of a dry run.", [42]),
+    "received_from": _D("Only webhooks that arrived at or after this instant.", _AT),
+    "received_to": _D("Only webhooks that arrived before this instant.", _AT),
     "Bulk.status": _D(
         "Progress of the job; planned: a dry run.", "running", ("planned", "running", "ended")
     ),

@@ -51,6 +51,8 @@ PATH_PARAMETERS: Mapping[str, Json] = {
     "finding_id": {"type": "string", "pattern": ID_PATTERN},
     "job_id": {"type": "string", "pattern": ID_PATTERN},
     "inbox_id": {"type": "string", "pattern": r"^[0-9]{1,18}$"},
+    "kind": {"type": "string", "pattern": ID_PATTERN},
+    "subject": {"type": "string", "pattern": ID_PATTERN},
 }
 PROBLEM: Json = {
     "type": "object",

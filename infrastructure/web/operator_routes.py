@@ -8,7 +8,7 @@ from infrastructure.web import (
     requests,
     responses,
 )
-from infrastructure.web.endpoints import levers, lists, overview
+from infrastructure.web.endpoints import alarms, levers, lists, overview
 from infrastructure.web.operation import ApiOperation
 
 OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
@@ -90,6 +90,24 @@ OPERATOR_OPERATIONS: tuple[ApiOperation, ...] = (
         {202: responses.StoredWebhook},
         ("not_found", "nothing_to_replay", "refused"),
         body=requests.RetryIn,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/alarms/{kind}/{subject}",
+        alarms.show_alarm,
+        "Show an alarm, open or cleared.",
+        {200: responses.Alarm},
+        ("not_found",),
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/alarms/{kind}/{subject}/acknowledge",
+        alarms.acknowledge_alarm,
+        "End an alarm that has no end of its own, once a person has dealt with it. A repetition is "
+        "harmless; the same alarm opens again when it is raised again.",
+        {200: responses.Alarm},
+        ("not_found", "ends_with_its_cause", "alarm_seen_again"),
+        body=requests.AcknowledgeIn,
     ),
     ApiOperation(
         "GET",

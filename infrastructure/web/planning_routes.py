@@ -1,6 +1,6 @@
 """Operations on planned work: forecasts, and jobs for many transfers."""
 
-from infrastructure.web.endpoints import bulk, what_if
+from infrastructure.web.endpoints import bulk, bulk_webhooks, what_if
 from infrastructure.web.operation import CHECKOUT_OR_READERS, ApiOperation
 
 PLANNING: tuple[ApiOperation, ...] = (
@@ -12,6 +12,26 @@ PLANNING: tuple[ApiOperation, ...] = (
         {202: bulk.Bulk, 200: bulk.Bulk},
         ("content_differs", "refused"),
         body=bulk.BulkRetryIn,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/bulk/webhook-replays",
+        bulk_webhooks.begin_bulk_replay,
+        "Have all parked and dead webhooks that match a filter handled again, as one job. A dry "
+        "run counts them only.",
+        {202: bulk_webhooks.BulkWebhooks, 200: bulk_webhooks.BulkWebhooks},
+        ("content_differs", "refused"),
+        body=bulk_webhooks.BulkWebhooksIn,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/bulk/webhook-discards",
+        bulk_webhooks.begin_bulk_discard,
+        "Discard all parked and dead webhooks that match a filter, as one job. A dry run counts "
+        "them only.",
+        {202: bulk_webhooks.BulkWebhooks, 200: bulk_webhooks.BulkWebhooks},
+        ("content_differs", "refused"),
+        body=bulk_webhooks.BulkWebhooksIn,
     ),
     ApiOperation(
         "GET",

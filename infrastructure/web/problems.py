@@ -68,6 +68,8 @@ KINDS: Mapping[str, ProblemKind] = {
     "not_adoptable": ProblemKind(409, "The finding cannot be adopted"),
     "nothing_to_replay": ProblemKind(409, "Nothing to replay"),
     "nothing_to_decide": ProblemKind(409, "Nothing to decide"),
+    "ends_with_its_cause": ProblemKind(409, "The alarm ends with its cause"),
+    "alarm_seen_again": ProblemKind(409, "The alarm was raised again"),
     "evidence_differs": ProblemKind(409, "The evidence does not fit"),
     "illegal_transition": ProblemKind(409, "The life cycle forbids it"),
     "psp_not_configured": ProblemKind(409, "No payment provider is configured"),

@@ -200,6 +200,13 @@ class ResolveIn(RetryIn):
     evidence: Line
 
 
+class AcknowledgeIn(RetryIn):
+    """Acknowledgement of an alarm. `count`: the count that the caller has seen; an alarm that was
+    raised again since is refused."""
+
+    count: Annotated[int, Field(ge=1, le=money.LARGEST)] | None = None
+
+
 class DecideIn(RetryIn):
     """Decision about a refund or dispute that was set aside: an `allocation`, whose parts are taken
     from the sellers, or `dismiss: true`, so that nothing is ever taken.

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from domain.order import facts as order_facts
 from domain.order.facts import AnyOrderFact, AuthorityFound, PaymentDoubted
+from projections.sentences import alarm
 from projections.sentences.text import at, begin, cause, clause, money
 
 
@@ -62,6 +63,8 @@ def sentence(fact: AnyOrderFact, currency: str | None) -> str:
                 f"{_settled(fact)} for payment {fact.connector_payment!r}, with the status "
                 f"{fact.status!r}; it is the source of {_number(fact.sourced, 'transfer')}."
             )
+        case order_facts.OrderAlarmAcknowledged():
+            return alarm.sentence(fact)
         case order_facts.ChargeNotFound():
             return (
                 f"The charge of payment {fact.connector_payment!r} cannot be read at Stripe "

@@ -5,6 +5,7 @@ from typing import assert_never
 from domain.provider_call.reasons import DeferralReason
 from domain.refund import facts as refund_facts
 from domain.refund.facts import AnyRefundFact, AttemptDeferred, CallStarted
+from projections.sentences import alarm
 from projections.sentences.text import aside, at, clause, money
 
 _OPENED = {
@@ -85,6 +86,8 @@ def sentence(fact: AnyRefundFact, currency: str | None) -> str:
                 f"The refund failed at the payment provider, as {fact.source!r} "
                 f"reports{aside(fact.detail)}; {next_}."
             )
+        case refund_facts.RefundAlarmAcknowledged():
+            return alarm.sentence(fact)
         case refund_facts.UnderReview():
             report = f"{fact.source!r} reports ({clause(fact.why)})"
             return (

@@ -10,7 +10,7 @@ from domain.seller_transfer import facts
 from domain.seller_transfer.facts import AnyTransferFact
 from domain.seller_transfer.reversal import Reason
 from domain.seller_transfer.state import NOT_RECORDED
-from projections.sentences import resolution
+from projections.sentences import alarm, resolution
 from projections.sentences.text import aside, at, begin, cause, clause, money
 
 _UNTIL: dict[str, str] = {
@@ -108,6 +108,8 @@ def sentence(fact: AnyTransferFact, currency: str | None) -> str:
             return _resolved(fact)
         case facts.StripeTransferIdBackfilled():
             return _backfilled(fact)
+        case facts.TransferAlarmAcknowledged():
+            return alarm.sentence(fact)
         case _:
             assert_never(fact)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from eventsourcing.utils import resolve_topic
 
+from domain.alarm import acknowledge
 from domain.dispute import AnyDisputeFact
 from domain.errors import ContentDiffers, IllegalTransition, NothingToRetry
 from domain.fact import Fact, opened
@@ -261,6 +262,7 @@ def test_order_reads_back_unchanged(sale: type[Sale], storage: FactStorage, stat
             source="hyperswitch:evt_2",
         )
     )
+    acknowledge(story.order, "payment_failed_after_paid", "mia", "settled", story.now)
     facts = list(story.order.collect_events())
     assert {type(fact) for fact in facts} == set(get_args(AnyOrderFact))
     assert state(storage.replayed(facts)) == state(story.order)

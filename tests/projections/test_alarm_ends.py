@@ -113,3 +113,14 @@ def test_alarm_about_a_hindered_refund_ends_when_it_succeeds() -> None:
     assert raised_and_open(story.refund.pending_events) == (kind, kind)
     story.refund.succeed("psp:evt_1", [], story.now)
     assert raised_and_open(story.refund.pending_events) == (kind, set())
+
+
+def test_alarm_about_a_refund_that_failed_after_success_ends_when_it_succeeds() -> None:
+    story, kind = RefundStory(), {"refund_failed_after_success"}
+    story.refund.succeed("psp:evt_1", [], story.now)
+    story.refund.fail("psp:evt_2", "The buyer's bank refused.", story.now)
+    assert raised_and_open(story.refund.pending_events) == (kind, kind)
+    story.refund.review("psp:evt_3", "a person looks", story.now)
+    assert raised_and_open(story.refund.pending_events) == (kind, kind)
+    story.refund.succeed("psp:evt_4", [], story.now)
+    assert raised_and_open(story.refund.pending_events) == (kind, set())

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 COMMANDS = [
     "demo", "simulate-week", "simulate-faults", "serve", "worker", "simulate", "migrate", "transfers", "history",
     "statement", "retry",
-    "resolve", "decide", "seller-account", "read-charge", "pause", "resume",
+    "resolve", "decide", "acknowledge", "seller-account", "read-charge", "pause", "resume",
     "alarms", "inbox", "doctor", "bench", "torture", "backfill", "rebuild", "verify", "seal", "reconcile",
     "import", "settings", "status", "find", "why",
 ]  # fmt: skip

@@ -105,7 +105,7 @@ create table bulk_jobs (
     ended_at     timestamptz,
     leased_by    text,
     leased_until timestamptz,
-    constraint a_bulk_job_has_a_known_kind check (kind in ('retry')),
+    constraint a_bulk_job_has_a_known_kind check (kind in ('retry', 'replay_webhooks', 'discard_webhooks')),
     constraint a_bulk_job_is_bounded check (cardinality(targets) <= 10000),
     constraint a_bulk_job_counts_its_targets check (0 <= refused and refused <= done and done <= cardinality(targets)),
     constraint an_ended_bulk_job_is_done check ((ended_at is not null) = (done = cardinality(targets)))

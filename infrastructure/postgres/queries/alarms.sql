@@ -27,5 +27,8 @@ update alarms set cleared_at = now() where subject = %s and cleared_at is null;
 select kind, subject, detail, raised_at, last_seen_at, times, cleared_at from alarms where cleared_at is null
  order by raised_at, kind, subject limit %s;
 
+-- one: one alarm, cleared or not
+select kind, subject, detail, raised_at, last_seen_at, times, cleared_at from alarms where kind = %s and subject = %s;
+
 -- all: the latest alarms, cleared or not, newest first
 select kind, subject, detail, raised_at, last_seen_at, times, cleared_at from alarms order by last_seen_at desc, kind, subject limit %s;

@@ -43,3 +43,23 @@ update bulk_jobs
 
 -- release: other processes may go on with these jobs
 update bulk_jobs set leased_by = null, leased_until = null where leased_by = %s and ended_at is null;
+
+-- acted: whether a retry with this reason is stored for a transfer
+select 1 from ledger_events
+ where originator_id = %s
+   and topic in ('ledger.seller_transfer.retry_requested', 'ledger.seller_transfer.reopened')
+   and convert_from(state, 'UTF8')::json ->> 'reason' = %s
+ limit 1;
+
+-- webhooks: the parked and dead webhooks that a job could concern, oldest first; a filter that is null does not filter
+select inbox_id
+  from webhook_inbox
+ where status = any(case when %(status)s::text is null then array['parked', 'dead'] else array[%(status)s::text] end)
+   and inbox_id > 0  -- always true; see webhook_inbox_unhandled_idx
+   and (%(provider)s::text is null or provider = %(provider)s)
+   and (%(event_type)s::text is null or event_type = %(event_type)s)
+   and (%(reason)s::text is null or starts_with(reason, %(reason)s))
+   and (%(received_from)s::timestamptz is null or received_at >= %(received_from)s)
+   and (%(received_to)s::timestamptz is null or received_at < %(received_to)s)
+ order by inbox_id
+ limit %(limit)s;

@@ -56,6 +56,9 @@ select transfer_id from seller_transfers
 select provider, event_id, event_type, status, reason, leased_until is not null and leased_until > now()
   from webhook_inbox where inbox_id = %s;
 
+-- alarm: one alarm, open or not
+select cleared_at is null, times from alarms where kind = %s and subject = %s;
+
 -- unpaid: payments of unpaid orders; the ones that the limit leaves out change with nth
 select payment_id from orders
  where status = 'open' and payment_id is not null and created_at >= %(since)s and created_at < %(until)s

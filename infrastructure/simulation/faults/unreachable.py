@@ -17,6 +17,7 @@ DEAD = "only a webhook that no release can handle gets there"
 PAYOUTS = "a payout of the simulated Stripe arrives at once"
 FIRM = "Hyperswitch has no such answer"
 PAID_STAYS = "a payment that has succeeded does not fail later here (docs/guarantees.md, 21)"
+ACKNOWLEDGED = "only a person who acknowledges an alarm gets there"
 RECORDABLE = "only a second object at Stripe, or one that a person has settled, gets there"
 
 
@@ -80,6 +81,12 @@ UNREACHABLE: Mapping[str, str] = {
     **_facts(SAME_ACCOUNT, "seller_transfer.redirected"),
     **_facts(PAID_STAYS, "order.payment_doubted", "seller_transfer.held_back"),
     **_facts(INBOX, "webhook.noted", "webhook.discarded", "webhook.replay_requested"),
+    **_facts(
+        ACKNOWLEDGED,
+        "seller_transfer.alarm_acknowledged",
+        "order.alarm_acknowledged",
+        "refund.alarm_acknowledged",
+    ),
     **_facts(RECORDABLE, "seller_transfer.evidence_held"),
     **_facts(PAYOUTS, "payout.sent", "payout.canceled", "payout.failed"),
     **_facts(CORRECTED, "order.amount_received"),
@@ -87,6 +94,7 @@ UNREACHABLE: Mapping[str, str] = {
     **_strikes(BY_PSP, "PaymentGateway.create_payment"),
     **_strikes(START, "TransferGateway.account"),
     **_strikes(INBOX, "Directory.webhook"),
+    **_strikes(ACKNOWLEDGED, "Directory.alarm"),
     **_strikes(DEAD, "Inbox.bury"),
     **_strikes(OTHER_SYSTEM, "TransferGateway.find_similar", "Directory.claimed"),
     **_each(OUTSIDE, "reversal -> resolved"),

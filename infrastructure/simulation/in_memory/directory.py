@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.missed_webhooks.ports import KnownDispute, KnownRefund
-from application.ports import OrderMatches, WebhookName
+from application.ports import AlarmState, OrderMatches, WebhookName
 from domain.dispute import DisputeStatus
 from domain.identity import dispute_stream
 from domain.provider_call.stripe_objects import TransferAtStripe
@@ -21,7 +21,7 @@ class MemoryDirectory:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._tables, self._indexes = database.tables, database.indexes
-        self._inbox = database.inbox
+        self._inbox, self._alarms = database.inbox, database.alarms
 
     async def refund_named(self, name: str) -> UUID | None:
         return self._indexes.refund_named.get(name)
@@ -63,6 +63,10 @@ class MemoryDirectory:
         return WebhookName(
             row.provider, row.event_id, row.event_type, row.status, row.reason, leased=False
         )
+
+    async def alarm(self, kind: str, subject: str) -> AlarmState | None:
+        found = [row for row in self._alarms.rows() if (row.kind, row.subject) == (kind, subject)]
+        return AlarmState(found[0].cleared_at is None, found[0].times) if found else None
 
     async def claimed(self, transfers: Sequence[TransferAtStripe]) -> frozenset[str]:
         paid = self._indexes.transfer_at_stripe

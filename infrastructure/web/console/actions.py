@@ -310,6 +310,30 @@ async def plan_unignore(visit: Visit, ids: Mapping[str, str]) -> Plan:
     return Plan(f"Report {words} again", ["The next reconciliation reports this difference again."])
 
 
+# --- alarms ---------------------------------------------------------------------------------------
+
+
+async def plan_acknowledge(visit: Visit, ids: Mapping[str, str]) -> Plan:
+    """Plan to end an alarm that has no end of its own."""
+    alarm = await visit.ledger.get(path_of("/v1/alarms/{kind}/{subject}", **ids))
+    effects = [
+        f"The alarm ends: {alarm['detail']}",
+        "Nothing else changes: no money moves, and nothing is sent or retried.",
+        "The same alarm opens again if its cause comes back.",
+    ]
+    hint = "The number of times that the alarm was raised; a later one is not acknowledged unseen."
+    seen = Field("count", "Times that you have seen", hint, str(alarm["count"]))
+    return Plan(f"Acknowledge the alarm {ids['kind'].replace('_', ' ')}", effects, [seen])
+
+
+def seen_body(plan: Plan, form: Mapping[str, str], ids: Mapping[str, str]) -> Json:
+    """Build the number of times that the person has seen. Raises Problem for another text."""
+    given = form.get("count", "")
+    if not (given.isascii() and given.isdigit() and len(given) < 16):
+        raise Problem("invalid_request", f"The count is {given[:64]!r}; expected a number.")
+    return {"count": int(given)}
+
+
 ACTIONS: Sequence[Action] = (
     Action(
         "transfers/{transfer_id}/retry",
@@ -391,6 +415,15 @@ ACTIONS: Sequence[Action] = (
         plan_discard,
         "The webhook is discarded, and its alarms have ended.",
         dangerous=True,
+    ),
+    Action(
+        "alarms/{kind}/{subject}/acknowledge",
+        "/v1/alarms/{kind}/{subject}/acknowledge",
+        "alarms",
+        "Acknowledge",
+        plan_acknowledge,
+        "The alarm has ended, and the audit trail says who has dealt with it.",
+        seen_body,
     ),
     Action(
         "findings/{finding_id}/adopt",

@@ -75,6 +75,9 @@ def levers_of(alarm: OpenAlarm, levers: Sequence[str]) -> list[tuple[str, str]]:
     if "decide" in levers:
         named = alarm.subject_kind in ("refund", "dispute")
         fitting.append((f"{page}/decide", "Decide") if named else (page, "Open it to decide"))
+    if "acknowledge" in levers:
+        path = path_of("alarms/{kind}/{subject}", kind=alarm.kind, subject=alarm.subject)
+        fitting.append((f"{path}/acknowledge", "Acknowledge"))
     if "resume" in levers:
         fitting.append(("pauses", "End the pause"))
     return fitting

@@ -41,7 +41,7 @@ PAGES = (
     "/sellers", "/sellers?sort=age", "/sellers?sort=seller", "/sellers/{seller}", "/sellers/{seller}?month=2026-01", "/disputes",
     "/disputes?all=1", "/inbox", "/inbox?status=parked", "/inbox/1", "/inbox/1/replay", "/inbox/1/discard", "/findings",
     "/findings?status=ignored", "/pauses", "/pauses/everything/pause", "/pauses/seller:{seller}/resume", "/audit", "/settings",
-    "/search", "/search?q={order}+r1+nothing", "/sign-in",
+    "/alarms/drift/{transfer}/acknowledge", "/search", "/search?q={order}+r1+nothing", "/sign-in",
 )  # fmt: skip
 
 
@@ -100,6 +100,7 @@ async def hostile(shop: Shop, service: Service, at_stripe: StripeWorker) -> dict
     now = service.clock.now()
     await service.inbox.put("hyperswitch", "evt_1", HOSTILE, body, now)
     await service.alarms.raise_alarm("webhook_dead", "hyperswitch:evt_1", f"{HOSTILE} \u202eevil")
+    await service.alarms.raise_alarm("drift", transfer, f"{HOSTILE} \u202eevil")
     return {"transfer": transfer, "order": quote(order, safe=""), "seller": quote(HOSTILE, safe="")}
 
 
