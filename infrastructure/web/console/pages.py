@@ -15,6 +15,7 @@ from infrastructure.web.console.actions import DONE
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.outlook import Transfer, outlook
 from infrastructure.web.console.proof import chain_of
+from infrastructure.web.console.residue import Division, division_of, explained
 from infrastructure.web.console.timeline import LANES, timeline
 from infrastructure.web.console.visit import Visit
 from infrastructure.web.pagination import cursor_at, place_of
@@ -198,22 +199,34 @@ def _claimed(order: Json) -> int:
 
 
 def divided(refund: Json, order: Json) -> Json:
-    """Return a refund with each seller's share, and with the part that no seller bears: the
-    platform's own part, and the residue of rounding down."""
+    """Return a refund with each seller's share, and with the explained part that no seller
+    bears."""
     shares = {one["seller_id"]: one for one in order["shares"]}
     parts = [{**part, **_share_of(shares.get(part["seller_id"]))} for part in refund["allocation"]]
-    taken = sum(part["amount"] for part in parts if part["currency"] == refund["currency"])
-    platform = refund["amount"] - taken
-    own = (order["amount"] - _claimed(order)) * refund["amount"] // order["amount"]
-    explained = 0 <= platform - own <= len(shares)
-    return {
-        **refund,
-        "allocation": parts,
-        "platform": platform,
-        "own": own if explained else None,
-        "residue": platform - own,
-        "undecided": refund["status"] == "review",
-    }
+    shown = {**refund, "allocation": parts, "undecided": refund["status"] == "review"}
+    if refund["currency"] != order["currency"]:
+        why = f"The refund is in {refund['currency']}, so a person has divided it."
+        return {**shown, "platform": None, "explained": [why]}
+    before, after = _divisions(refund, order)
+    lines = explained(before, after, order["currency"])
+    return {**shown, "platform": after.borne - before.borne, "explained": lines}
+
+
+def _divisions(refund: Json, order: Json) -> tuple[Division, Division]:
+    """Return the divisions before and after a refund, with the earlier refunds of its order."""
+    counted = sorted(
+        (
+            one
+            for one in order["refunds"]
+            if one["status"] == "succeeded" and one["currency"] == order["currency"]
+        ),
+        key=lambda one: str(one["created_at"]),
+    )
+    place = next(
+        (n for n, one in enumerate(counted) if one["refund_id"] == refund["refund_id"]), None
+    )
+    earlier = counted if place is None else counted[:place]
+    return division_of(order, earlier), division_of(order, [*earlier, refund])
 
 
 def _share_of(share: Json | None) -> Json:

@@ -13,6 +13,7 @@ from infrastructure.web.console import desk, lists, pages
 from infrastructure.web.console.actions import ACTIONS, act
 from infrastructure.web.console.entrance import Entrance, show_sign_in, sign_in, sign_out
 from infrastructure.web.console.visit import RELEASE, ROOT, STATIC, Visit
+from infrastructure.web.console.what_if import show_what_if
 from infrastructure.web.middleware import OPERATION
 from infrastructure.web.operation import READERS, Backend
 from infrastructure.web.problems import KINDS, Problem, answer, problem_of
@@ -61,6 +62,7 @@ PAGES: Sequence[Page] = (
     Page("/transfers/{transfer_id}", pages.show_transfer),
     Page("/transfers/{transfer_id}/proof", pages.prove_transfer),
     Page("/orders/{order_id}", pages.show_order),
+    Page("/orders/{order_id}/what-if", show_what_if),
     Page("/refunds/{refund_id}", pages.show_refund),
     Page("/sellers", lists.list_sellers),
     Page("/sellers/{seller_id}", pages.show_seller),
