@@ -14,6 +14,7 @@ from infrastructure.visible_text import csv_cells
 from infrastructure.web.console.actions import DONE
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.outlook import Transfer, outlook
+from infrastructure.web.console.past import changes, moment_of
 from infrastructure.web.console.proof import chain_of
 from infrastructure.web.console.residue import Division, division_of, explained
 from infrastructure.web.console.timeline import LANES, timeline
@@ -104,59 +105,36 @@ async def export_transfers(visit: Visit) -> Response:
 
 async def show_transfer(visit: Visit) -> Response:
     """Show a transfer, now or at an earlier moment."""
-    transfer_id, past = id_of(visit, "transfer_id"), moment_of(visit)
-    shown = await visit.ledger.get(
-        path_of("/v1/transfers/{transfer_id}", transfer_id=transfer_id), **past
-    )
+    path = path_of("/v1/transfers/{transfer_id}", transfer_id=id_of(visit, "transfer_id"))
+    now = await visit.ledger.get(path)
+    transfer_id = now["transfer_id"]
     whole = await visit.ledger.get(
-        path_of("/v1/orders/{order_id}/history", order_id=shown["order_id"])
+        path_of("/v1/orders/{order_id}/history", order_id=now["order_id"])
     )
-    entries = [entry for entry in whole["data"] if _had_happened(entry, past)]
-    own = [entry for entry in entries if entry["stream_id"] == shown["transfer_id"]]
-    pauses = await visit.ledger.get("/v1/pauses")
+    moment = moment_of(visit, whole["data"], transfer_id)
+    shown = await visit.ledger.get(path, **moment.query) if moment.query else now
+    entries = [entry for entry in whole["data"] if moment.knew(entry)]
+    own = [entry for entry in entries if entry["stream_id"] == transfer_id]
+    pauses = [] if moment.query else (await visit.ledger.get("/v1/pauses"))["data"]
     settings = visit.backend.service.settings
-    known = Transfer(shown, own, visit.now, settings.funds_deadline)
-    actions = visit.may_act and not past
+    known = Transfer(shown, own, moment.instant or visit.now, settings.funds_deadline)
+    actions = visit.may_act and not moment.query
     return visit.page(
         "transfer.html",
         transfer=shown,
-        outlook=outlook(known, pauses["data"]),
-        folds=timeline(entries, shown["transfer_id"])[::-1],
+        outlook=outlook(known, pauses),
+        folds=timeline(entries, transfer_id)[::-1],
         lanes=LANES,
-        past=past,
+        moment=moment,
+        past=moment.query,
+        looks_back=bool(moment.query or visit.given("step")),
+        changes=changes(shown, now),
         retry=actions and shown["status"] in RETRYABLE,
         resolve=actions and shown["status"] in RESOLVABLE,
         done=done(visit),
         dashboard=dashboard_of(settings.mode),
         last_position=own[-1]["position"] if own else 0,
     )
-
-
-def _had_happened(entry: Json, past: dict[str, str]) -> bool:
-    if "as_of_position" in past:
-        return bool(entry["position"] <= int(past["as_of_position"]))
-    return "as_of" not in past or bool(entry["at"] <= _comparable(past["as_of"]))
-
-
-def _comparable(instant: str) -> str:
-    return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
-def moment_of(visit: Visit) -> dict[str, str]:
-    """Return the moment that the address asks for, as parameters of the API; empty for now."""
-    if position := visit.given("as_of_position"):
-        return {"as_of_position": position}
-    given = visit.given("as_of")
-    if not given:
-        return {}
-    try:
-        at = datetime.fromisoformat(given.replace(" ", "T").upper())
-    except ValueError:
-        raise Problem(
-            "invalid_request",
-            f"{given[:40]!r} is no time; expected one in UTC such as 2026-11-20 12:00:00.",
-        ) from None
-    return {"as_of": (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()}
 
 
 def dashboard_of(mode: str) -> str:
