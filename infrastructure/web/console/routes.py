@@ -105,7 +105,7 @@ def _served(page: Page | Door, entrance: Entrance) -> Callable[[Request], Awaita
                 Problem("not_ready", "The ledger is starting or stopping; try again soon.")
             )
         try:
-            visit = entrance.visit(request)
+            visit = await entrance.visit(request)
             await entrance.check_form(visit)
             response = await _answer(page, entrance, visit)
         except Exception as error:
