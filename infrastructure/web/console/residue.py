@@ -94,4 +94,4 @@ def worked_out(share: int, before: int, taken: int, after: Division, currency: s
         return ""
     ratio = f"{money(after.refunded, currency)} of {money(after.collected, currency)}"
     less = f", less {money(before, currency)} until now" if before else ""
-    return f"{money(share, currency)} × {ratio}{less}"
+    return f"{money(share, currency)} × {ratio}, rounded down{less}"

@@ -99,7 +99,7 @@ def _served(page: Page | Door, entrance: Entrance) -> Callable[[Request], Awaita
 
     async def serve(request: Request) -> Response:
         request.scope[OPERATION] = template
-        visit = None
+        visit, forged = None, True
         if not isinstance(getattr(request.app.state, "backend", None), Backend):
             return answer(
                 Problem("not_ready", "The ledger is starting or stopping; try again soon.")
@@ -107,10 +107,12 @@ def _served(page: Page | Door, entrance: Entrance) -> Callable[[Request], Awaita
         try:
             visit = await entrance.visit(request)
             await entrance.check_form(visit)
+            forged = False
             response = await _answer(page, entrance, visit)
         except Exception as error:
             response = _problem(error, visit or entrance.stranger(request))
-        if visit is not None:
+        if visit is not None and not forged:
+            # a form of another site comes without the cookie, and must not replace it
             entrance.keep(visit, response)
         response.headers.update(HEADERS)
         return response

@@ -359,6 +359,15 @@ async def test_form_of_another_session_is_refused(
     assert await history.head() == head
 
 
+async def test_form_of_another_site_leaves_the_session_as_it_is(guarded: Service) -> None:
+    """A browser sends such a form without the cookie: SameSite."""
+    async with browsing(guarded) as without_cookie:
+        for path in ("sign-out", "sign-in", "pauses/everything/pause"):
+            answer = await without_cookie.post(f"/console/{path}", data={"reason": "forged"})
+            assert answer.status_code == 403
+            assert "set-cookie" not in answer.headers, path
+
+
 async def test_auditor_sees_no_button_and_changes_nothing(
     guarded: Service, shop: Shop, history: FactReader, hostile: dict[str, str]
 ) -> None:

@@ -43,7 +43,7 @@ async def test_forecast_shows_parts_residue_and_calculation(
     for told in (
         "Refund of 0.25 EUR: the sellers give 0.16 EUR, the platform bears 0.09 EUR.",
         "0.08 EUR for its own part of the order, and 0.01 EUR by rounding",
-        "0.33 EUR × 0.35 EUR of 1.00 EUR, less 0.03 EUR until now",
+        "0.33 EUR × 0.35 EUR of 1.00 EUR, rounded down, less 0.03 EUR until now",
         "0.08 EUR are taken back later. They wait behind the reversal before them, of 0.03 EUR.",
         "0.08 EUR less is sent.",
     ):
