@@ -9,16 +9,18 @@ from urllib.parse import unquote, urlencode
 from starlette.responses import Response
 
 from domain.identity import dispute_cause
+from infrastructure.postgres.check_runs import CheckRuns
 from infrastructure.postgres.lists import Lists, TransferFilters
 from infrastructure.visible_text import csv_cells
 from infrastructure.web.console.actions import DONE
+from infrastructure.web.console.debts import debts_of, payouts_beside
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.outlook import Transfer, outlook
 from infrastructure.web.console.past import changes, moment_of
 from infrastructure.web.console.proof import chain_of
-from infrastructure.web.console.residue import Division, division_of, explained
 from infrastructure.web.console.timeline import LANES, timeline
 from infrastructure.web.console.visit import Visit
+from infrastructure.web.console.waterfall import divided
 from infrastructure.web.pagination import cursor_at, place_of
 from infrastructure.web.problems import Problem
 from projections.seller_transfers import SellerTransferRow
@@ -28,7 +30,7 @@ FILTERS = (
     "min_amount", "error",
 )  # fmt: skip
 NUMBERS = ("attempts", "min_amount")
-MOST_IN_CSV, PAGE = 10_000, 50
+MOST_IN_CSV, PAGE, PAYOUTS = 10_000, 50, 100
 RETRYABLE = ("pending", "failed", "reversal_pending", "permanently_failed")
 RESOLVABLE = ("failed", "reversal_pending", "permanently_failed")
 COLUMNS = (
@@ -148,8 +150,13 @@ async def prove_transfer(visit: Visit) -> Response:
     shown = await visit.ledger.get(
         path_of("/v1/transfers/{transfer_id}", transfer_id=id_of(visit, "transfer_id"))
     )
-    links = await chain_of(visit.backend.service.store, shown["transfer_id"])
-    return visit.page("proof.html", transfer=shown, links=links)
+    service = visit.backend.service
+    return visit.page(
+        "proof.html",
+        transfer=shown,
+        links=await chain_of(service.store, shown["transfer_id"]),
+        checks=await CheckRuns(service.pool).newest(),
+    )
 
 
 # --- orders, refunds, disputes --------------------------------------------------------------------
@@ -174,43 +181,6 @@ async def show_order(visit: Visit) -> Response:
 def _claimed(order: Json) -> int:
     same = (one for one in order["shares"] if one["currency"] == order["currency"])
     return sum(one["amount"] for one in same)
-
-
-def divided(refund: Json, order: Json) -> Json:
-    """Return a refund with each seller's share, and with the explained part that no seller
-    bears."""
-    shares = {one["seller_id"]: one for one in order["shares"]}
-    parts = [{**part, **_share_of(shares.get(part["seller_id"]))} for part in refund["allocation"]]
-    shown = {**refund, "allocation": parts, "undecided": refund["status"] == "review"}
-    if refund["currency"] != order["currency"]:
-        why = f"The refund is in {refund['currency']}, so a person has divided it."
-        return {**shown, "platform": None, "explained": [why]}
-    before, after = _divisions(refund, order)
-    lines = explained(before, after, order["currency"])
-    return {**shown, "platform": after.borne - before.borne, "explained": lines}
-
-
-def _divisions(refund: Json, order: Json) -> tuple[Division, Division]:
-    """Return the divisions before and after a refund, with the earlier refunds of its order."""
-    counted = sorted(
-        (
-            one
-            for one in order["refunds"]
-            if one["status"] == "succeeded" and one["currency"] == order["currency"]
-        ),
-        key=lambda one: str(one["created_at"]),
-    )
-    place = next(
-        (n for n, one in enumerate(counted) if one["refund_id"] == refund["refund_id"]), None
-    )
-    earlier = counted if place is None else counted[:place]
-    return division_of(order, earlier), division_of(order, [*earlier, refund])
-
-
-def _share_of(share: Json | None) -> Json:
-    if share is None:
-        return {"share": None, "currency": ""}
-    return {"share": share["amount"], "currency": share["currency"]}
 
 
 def divided_by_dispute(dispute_id: str, order: Json) -> list[Json]:
@@ -249,15 +219,21 @@ async def show_seller(visit: Visit) -> Response:
     path = path_of("/v1/sellers/{seller_id}", seller_id=seller_id)
     balance = await visit.ledger.get(f"{path}/balance")
     pauses = await visit.ledger.get("/v1/pauses")
+    payouts = (await visit.ledger.get(f"{path}/payouts", limit=PAYOUTS))["data"]
+    debts = await debts_of(visit.backend.service.pool, seller_id)
+    transfers = await visit.ledger.get("/v1/transfers", seller_id=seller_id, limit=20)
     scope = f"seller:{seller_id}"
     return visit.page(
         "seller.html",
         seller_id=seller_id,
         scope=scope,
         balances=balance["balances"],
-        transfers=await visit.ledger.get("/v1/transfers", seller_id=seller_id, limit=20),
-        debts=(await Lists(visit.backend.service.pool).seller(seller_id)).money,
-        payouts=(await visit.ledger.get(f"{path}/payouts", limit=10))["data"],
+        transfers=transfers,
+        accounts=sorted({one["destination"] for one in transfers["data"]}),
+        dashboard=dashboard_of(visit.backend.service.settings.mode),
+        ages=(await Lists(visit.backend.service.pool).seller(seller_id)).money,
+        debts=[(debt, payouts_beside(debt, payouts)) for debt in debts],
+        payouts=payouts[:10],
         statement=await visit.ledger.get(f"{path}/statement", **period),
         month=f"{start:%Y-%m}",
         before=f"{start - timedelta(days=1):%Y-%m}",
