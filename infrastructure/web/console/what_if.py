@@ -64,6 +64,8 @@ def _refusal(problem: Problem, order: Json) -> str:
     """Return why there is no forecast, without the name that it gave to the planned refund."""
     if problem.code == "exceeds_order":
         left = (order["collected"] or order["amount"]) - order["refunded"]
+        if left <= 0:
+            return "The order is refunded whole; nothing is left to refund."
         return f"The order has {money(left, order['currency'])} left to refund; enter at most that."
     return _PLANNED.sub("", problem.detail)
 

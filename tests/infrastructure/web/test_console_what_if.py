@@ -61,6 +61,8 @@ async def test_forecast_says_why_each_step_waits(
             await at_stripe.does(transfer)
     assert "Nothing holds it up now." in await forecast(visitor)
     await shop.refund("r2", "o2", amount=100)
+    whole = (await visitor.get("/console/orders/o2/what-if")).text
+    assert "The order is refunded whole; nothing is left to refund." in whole
     shown = await forecast(visitor)
     assert "It probably waits: ada already owes 0.33 EUR." in shown
     assert "the ledger tries again every 6 h, and gives up after 45 days." in shown
