@@ -80,7 +80,10 @@ def explained(before: Division, after: Division, currency: str) -> list[str]:
     else:
         line += "; rounding changes nothing."
     if after.refunded == after.collected:
-        return [line, "The order is refunded whole, so each seller has given exactly the share."]
+        return [
+            line,
+            "The order is refunded whole, so the part of each seller is exactly the share.",
+        ]
     return [
         line,
         "Rounding counts over all refunds of the order together, so a refund of the whole order "
@@ -88,9 +91,9 @@ def explained(before: Division, after: Division, currency: str) -> list[str]:
     ]
 
 
-def worked_out(share: int, before: int, taken: int, after: Division, currency: str) -> str:
+def worked_out(share: int, before: int, after: Division, currency: str) -> str:
     """Return the calculation of one seller's part; empty if it is no plain proportion."""
-    if before + taken != share * after.refunded // after.collected:
+    if not after.is_plain:
         return ""
     ratio = f"{money(after.refunded, currency)} of {money(after.collected, currency)}"
     less = f", less {money(before, currency)} until now" if before else ""

@@ -108,7 +108,7 @@ async def _shown(visit: Visit, order: Json, planned: Json) -> Json:
     sellers = [
         {
             **one,
-            "sum": worked_out(one["share"], one["before"], one["amount"], after, one["currency"])
+            "sum": worked_out(one["share"], one["before"], after, one["currency"])
             if one["currency"] == order["currency"]
             else "",
             "steps": steps.get(one["seller_id"], []),

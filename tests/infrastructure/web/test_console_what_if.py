@@ -78,6 +78,7 @@ async def test_forecast_by_hand_takes_exactly_the_given_parts(
     shown = await forecast(visitor, amount="0.40", **{"part:ada": "0.30", "part:bob": ""})
     assert "the sellers give 0.30 EUR, the platform bears 0.10 EUR" in shown
     assert "The platform bears the rest, 0.10 EUR. It is no plain proportion" in shown
+    assert "rounded down" not in shown
 
 
 async def test_impossible_forecast_is_refused_beside_the_form(
