@@ -42,6 +42,11 @@ async def test_each_step_shows_the_transfer_as_it_was(
     first = await text_of(visitor, f"{page}?step=1")
     assert "The past. This is the transfer as it was at position" in first
     assert "80.00 EUR are not paid to ada yet." in first
+    assert first.count("Seller 'ada' is to be paid 80.00 EUR") == 2, "last step, and timeline"
+    (position,) = re.findall(r"as it was at position (\d+)", first)
+    assert f"After step 1 of {steps} " in await text_of(
+        visitor, f"{page}?as_of_position={position}"
+    )
     assert "mia has paused" not in first
     assert "Retry now" not in first
     assert "Status pending reversal pending" in first
