@@ -13,3 +13,4 @@ grant update (leased_by, leased_until) on seller_transfers, refunds, orders to l
 grant insert, update on webhook_inbox, webhook_polls, alarms, pace, ledger_binding, bulk_jobs to ledger_app;
 grant update on breaker to ledger_app;
 grant insert, update, delete on check_runs, found_differences, process_loops, money_samples to ledger_app;
+grant insert, delete on signed_out_sessions to ledger_app;

@@ -53,6 +53,7 @@ OF_THE_APP = (
         for table in ("check_runs", "found_differences", "process_loops", "money_samples")
         for privilege in ("INSERT", "UPDATE", "DELETE")
     ),
+    *(Right(privilege, "signed_out_sessions") for privilege in ("INSERT", "DELETE")),
     Right("UPDATE", "breaker"),
     *(
         Right("UPDATE", table, column)

@@ -2,6 +2,7 @@
 quiet."""
 
 import asyncio
+import re
 import shutil
 import tarfile
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from infrastructure.settings import Settings
 from infrastructure.simulators.stripe import SimulatorControl
 from tests.support.console import (
     HOSTILE_ORDER,
+    HOSTILE_SELLER,
     Troubles,
     browser_path,
     chromium,
@@ -30,7 +32,15 @@ from tests.support.service import account
 BROWSER = browser_path()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
 AXE = "axe-core@4.14.1"
-TOKEN = "the-token-of-mia"
+TOKEN, AUDITOR, CHECKOUT = (f"the-token-of-{name}" for name in ("mia", "ann", "shop"))
+TOKENS = tuple(
+    NamedToken(name, role, sha256(token.encode()))
+    for name, role, token in (
+        ("mia", Role.OPERATOR, TOKEN),
+        ("ann", Role.AUDITOR, AUDITOR),
+        ("shop", Role.CHECKOUT, CHECKOUT),
+    )
+)
 STILL = 0.01
 """Sum of layout shifts of a page that a person does not notice; 0.1 counts as good."""
 expect.set_options(timeout=30_000)
@@ -49,9 +59,8 @@ class Desk(NamedTuple):
 async def desk(
     settings: Settings, stripe: SimulatorControl, view: LedgerView, kindness: None
 ) -> AsyncIterator[Desk]:
-    named = (NamedToken("mia", Role.OPERATOR, sha256(TOKEN.encode())),)
     guarded = Settings(
-        **{name: getattr(settings, name) for name in settings.__slots__} | {"named_tokens": named}
+        **{name: getattr(settings, name) for name in settings.__slots__} | {"named_tokens": TOKENS}
     )
     async with (
         troubled_console(guarded, stripe, view) as (url, service, troubles),
@@ -61,22 +70,31 @@ async def desk(
 
 
 @asynccontextmanager
-async def watched(context: BrowserContext) -> AsyncIterator[Page]:
-    """Open a page; fail if its console shows an error."""
+async def watched(context: BrowserContext, refusals: int = 0) -> AsyncIterator[Page]:
+    """Open a page; fail if its console shows an error, beside the statuses of so many refused
+    forms."""
     noises: list[str] = []
     page = await context.new_page()
     page.on("console", lambda said: noises.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: noises.append(str(error)))
     page.on("dialog", lambda dialog: noises.append(f"dialog: {dialog.message}"))
     yield page
-    assert noises == []
+    told = [noise for noise in noises if REFUSED not in noise]
+    assert (told, len(noises)) == ([], refusals)
 
 
-async def sign_in(page: Page, url: str) -> None:
-    await page.goto(f"{url}/console")
-    await page.get_by_label("Token of the ledger").fill(TOKEN)
-    await page.get_by_role("button", name="Sign in").click()
+REFUSED = "the server responded with a status of 4"
+
+
+async def sign_in(page: Page, url: str, token: str = TOKEN) -> None:
+    await enter(page, url, token)
     await expect(page.get_by_role("heading", level=1)).to_contain_text("need a person")
+
+
+async def enter(page: Page, url: str, token: str) -> None:
+    await page.goto(f"{url}/console")
+    await page.get_by_label("Token of the ledger").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
 
 
 async def act(page: Page, button: str, reason: str) -> None:
@@ -135,6 +153,131 @@ async def _parked_again(view: LedgerView, inbox_id: int) -> None:
 
 
 @pytest.mark.timeout(300)
+async def test_visitors_ask_look_back_and_are_refused(desk: Desk) -> None:
+    """Forecast a refund, and go back in time, with and without scripts; foreign texts are text;
+    wrong tokens, roles without rights, forged forms and copied cookies change nothing."""
+    context = await desk.browser.new_context()
+    async with watched(context) as page:
+        await sign_in(page, desk.url)
+        await _forecasts(page, desk)
+        await _looks_back(page, desk)
+        await _shows_foreign_texts(page, desk)
+    await _works_without_scripts(context, desk)
+    await _refuses_forged_forms(context, desk)
+    await _refuses_tokens(desk)
+    await _ends_with_the_sign_out(context, desk)
+
+
+async def _forecasts(page: Page, desk: Desk) -> None:
+    await page.goto(f"{desk.url}/console/orders/basket")
+    await page.get_by_role("link", name="What would a refund take?").click()
+    await page.get_by_label("Amount in EUR").fill("50.00")
+    forecast = page.locator("#forecast")
+    await expect(forecast).to_contain_text("Refund of 50.00 EUR: the sellers give")
+    await expect(forecast).to_contain_text("for its own part of the order")
+    await expect(page).to_have_url(re.compile("amount=50.00"))
+    await page.get_by_label("Amount in EUR").fill("5000")
+    await expect(page.get_by_role("alert")).to_contain_text("enter at most that")
+
+
+async def _looks_back(page: Page, desk: Desk) -> None:
+    await page.goto(f"{desk.url}/console/transfers/{desk.troubles.poor}")
+    heading, back = page.get_by_role("heading", level=1), page.locator("details.as-of")
+    await back.get_by_text("Show it as it was").click()
+    await page.get_by_label("After step").press("Home")
+    await expect(back).to_contain_text("The past. This is the transfer as it was at position")
+    await expect(heading).to_have_text("90.00 EUR are not paid to poor yet.")
+    await expect(back.get_by_role("row", name="Status")).to_contain_text("reversal pending")
+    await expect(page.get_by_role("link", name="Retry now")).to_have_count(0)
+    await page.get_by_label("After step").press("End")
+    await expect(heading).to_have_text("90.00 EUR are to come back from poor.")
+
+
+async def _shows_foreign_texts(page: Page, desk: Desk) -> None:
+    seller, order = (quote(text, safe="") for text in (HOSTILE_SELLER, HOSTILE_ORDER))
+    for path, text in (
+        (f"transfers/{desk.troubles.hostile}", HOSTILE_SELLER),
+        (f"orders/{order}", HOSTILE_ORDER),
+        (f"orders/{order}/what-if", HOSTILE_SELLER),
+        (f"sellers/{seller}", HOSTILE_ORDER),
+        (f"search?q={seller}", HOSTILE_SELLER),
+        (f"inbox/{desk.troubles.parked}", VISIBLE_TEXT),
+        (f"findings/{desk.troubles.finding}", VISIBLE_TEXT),
+        ("disputes/dp_1", VISIBLE_TEXT),
+    ):
+        await page.goto(f"{desk.url}/console/{path}")
+        await expect(page.locator("main")).to_contain_text(text)
+        assert await page.locator("main :is(img, script, b, iframe)").count() == 0, path
+        assert "\u202e" not in await page.content(), path
+
+
+VISIBLE_TEXT = "<img src=x onerror=alert(1)> [/bold] \\u202eevil"
+
+
+async def _works_without_scripts(signed_in: BrowserContext, desk: Desk) -> None:
+    plain = await desk.browser.new_context(java_script_enabled=False)
+    await plain.add_cookies(await signed_in.cookies())  # type: ignore[arg-type]
+    async with watched(plain) as page:
+        await page.goto(f"{desk.url}/console/orders/basket/what-if")
+        await page.get_by_label("Amount in EUR").fill("50.00")
+        await page.get_by_role("button", name="Calculate").click()
+        await expect(page.locator("#forecast")).to_contain_text("Refund of 50.00 EUR")
+        await page.goto(f"{desk.url}/console/transfers/{desk.troubles.poor}?step=2")
+        await page.get_by_role("link", name="Step before").click()
+        await expect(page.locator("details.as-of")).to_contain_text("The past.")
+        await page.get_by_role("button", name="Show the step").click()
+        await expect(page.get_by_label("After step")).to_have_value("1")
+    await plain.close()
+
+
+async def _refuses_forged_forms(context: BrowserContext, desk: Desk) -> None:
+    """Send a form with another token, and one from a page of another site."""
+    head = await desk.service.store.head()
+    path = f"{desk.url}/console/transfers/{desk.troubles.given_up}/retry"
+    async with watched(context, refusals=2) as page:
+        await page.goto(path)
+        await page.evaluate("document.querySelector('main [name=form_token]').value = 'forged'")
+        await page.get_by_label("Reason").fill("forged")
+        await page.get_by_role("button", name="Retry now").click()
+        await expect(page.locator("main")).to_contain_text("Nothing was changed")
+        await page.goto("about:blank")
+        await page.set_content(f'<form method="post" action="{path}"><button>Win</button></form>')
+        await page.get_by_role("button", name="Win").click()
+        await expect(page.locator("main")).to_contain_text("Nothing was changed")
+    assert await desk.service.store.head() == head
+
+
+async def _refuses_tokens(desk: Desk) -> None:
+    context = await desk.browser.new_context()
+    async with watched(context, refusals=3) as page:
+        await enter(page, desk.url, "a-wrong-token")
+        await expect(page.get_by_role("alert")).to_have_text("This is no token of the ledger.")
+        await enter(page, desk.url, CHECKOUT)
+        await expect(page.get_by_role("alert")).to_contain_text("may not read the ledger")
+        await sign_in(page, desk.url, AUDITOR)
+        await page.goto(f"{desk.url}/console/transfers/{desk.troubles.given_up}")
+        await expect(page.get_by_role("link", name="Prove it")).to_be_visible()
+        await expect(page.get_by_role("link", name="Retry now")).to_have_count(0)
+        await page.goto(f"{desk.url}/console/transfers/{desk.troubles.given_up}/retry")
+        await expect(page.locator("main")).to_contain_text("role")
+    await context.close()
+
+
+async def _ends_with_the_sign_out(context: BrowserContext, desk: Desk) -> None:
+    copied = await desk.browser.new_context()
+    await copied.add_cookies(await context.cookies())  # type: ignore[arg-type]
+    async with watched(context) as page, watched(copied) as thief:
+        for one in (page, thief):
+            await one.goto(f"{desk.url}/console/transfers")
+            await expect(one.get_by_role("heading", level=1)).to_have_text("Transfers")
+        await page.get_by_role("button", name="Sign out").click()
+        for one in (page, thief):
+            await one.goto(f"{desk.url}/console/transfers")
+            await expect(one.get_by_role("heading", level=1)).to_have_text("Sign in")
+    await copied.close()
+
+
+@pytest.mark.timeout(300)
 async def test_pages_are_accessible_quiet_and_still(desk: Desk) -> None:
     """No error in the browser's console, no violation that axe-core finds, no layout shift, and
     nothing wider than a phone."""
@@ -168,7 +311,8 @@ def pages_of(troubles: Troubles) -> list[str]:
     return [
         "", "/alarms", "/money?state=stuck", "/transfers", f"/transfers/{troubles.poor}",
         f"/transfers/{troubles.hostile}", f"/transfers/{troubles.given_up}/proof",
-        f"/transfers/{troubles.given_up}/resolve", "/orders/basket", f"/orders/{hostile}", "/refunds/rf-basket",
+        f"/transfers/{troubles.given_up}/resolve", "/orders/basket", "/orders/basket/what-if?amount=10",
+        f"/transfers/{troubles.poor}?step=2", f"/orders/{hostile}", "/refunds/rf-basket",
         "/refunds/rf-odd/decide", "/sellers", "/sellers/poor", "/disputes", "/disputes/dp_1", "/inbox",
         f"/inbox/{troubles.parked}", "/findings", f"/findings/{troubles.finding}", f"/findings/{troubles.finding}/adopt", "/pauses", "/audit", "/settings", "/search?q=poor+basket+nothing",
     ]  # fmt: skip

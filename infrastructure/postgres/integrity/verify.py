@@ -39,6 +39,7 @@ NOT_DERIVED = {
     "found_differences": (
         "the newest reconciliation's findings: each is read again at Stripe before a decision"
     ),
+    "signed_out_sessions": "sessions of the console that were signed out in the last hours",
     "process_loops": "the progress of running processes: they report again within seconds",
     "money_samples": "the trend of the overview: the present amounts come from the read models",
     "webhook_polls": (

@@ -3,4 +3,4 @@ drop table ledger_binding, breaker, pace, alarms, webhook_polls;
 drop function inbox_park(bigint, text, timestamptz, text);
 drop table bulk_jobs;
 drop table webhook_inbox;
-drop table check_runs, found_differences, process_loops, money_samples;
+drop table signed_out_sessions, check_runs, found_differences, process_loops, money_samples;

@@ -187,6 +187,13 @@ create table check_runs (
     constraint a_check_has_a_known_kind check (kind in ('verify', 'reconcile', 'seal'))
 );
 
+-- The sessions of the console that a person has signed out. Each sign-out deletes the rows of sessions that would have ended
+-- by themselves, so the table holds the sign-outs of the last hours.
+create table signed_out_sessions (
+    digest  text        primary key,   -- SHA-256 of the cookie
+    ends_at timestamptz not null
+);
+
 -- The differences of the newest reconciliation of their period, so that a person can decide about them later. A decision
 -- is a fact, and has its row in findings. Each difference is read again at Stripe before it is adopted.
 create table found_differences (

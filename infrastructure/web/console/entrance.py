@@ -4,15 +4,18 @@ import re
 from http import HTTPStatus
 from typing import Final
 
+import psycopg
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from infrastructure.access import Caller, Role, is_own_name
+from infrastructure.postgres.signed_out_sessions import SignedOutSessions
 from infrastructure.settings import Settings
 from infrastructure.web.auth import access_of, open_caller
 from infrastructure.web.console.forms import read_form
-from infrastructure.web.console.session import COOKIE, LASTS, Session, Sessions
+from infrastructure.web.console.session import ANONYMOUS, COOKIE, LASTS, Session, Sessions
+from infrastructure.web.console.texts import utc
 from infrastructure.web.console.visit import ROOT, Visit
 from infrastructure.web.operation import READERS, Backend
 from infrastructure.web.problems import Problem
@@ -32,12 +35,13 @@ class Entrance:
         self._access, self._header = access_of(settings), settings.auth_header
         self.sessions = Sessions(settings, self._access)
 
-    def visit(self, request: Request) -> Visit:
+    async def visit(self, request: Request) -> Visit:
         """Return the visit of a request. Raises Problem."""
         backend: Backend = request.app.state.backend
         now = backend.service.clock.now()
         session = self.sessions.checked(request.cookies.get(COOKIE, ""), now)
-        session = session or self.sessions.anonymous(now)
+        if session is None or await self._is_signed_out(backend, session):
+            session = self.sessions.anonymous(now)
         request.scope[SESSION] = session
         caller = self._caller(request, session)
         return Visit(
@@ -48,6 +52,11 @@ class Entrance:
             self.sessions.form_token(session),
             signed_in=self.sessions.caller(session) is not None,
         )
+
+    async def _is_signed_out(self, backend: Backend, session: Session) -> bool:
+        if session.holder == ANONYMOUS:
+            return False
+        return await SignedOutSessions(backend.service.pool).contains(session.digest)
 
     def stranger(self, request: Request) -> Visit:
         """Return a visit without any right, to show a problem."""
@@ -115,9 +124,23 @@ class Entrance:
             visit.request.scope[SESSION] = session
         return caller
 
-    def sign_out(self, visit: Visit) -> None:
-        """End the session in this browser."""
+    async def sign_out(self, visit: Visit) -> None:
+        """End the session: in this browser at once, and in every process, so that a copy of its
+        cookie opens nothing. Raises Problem if the database cannot store that."""
+        session: Session = visit.request.scope[SESSION]
         visit.request.scope[SESSION] = self.sessions.anonymous(visit.now)
+        if session.holder == ANONYMOUS:
+            return
+        ended = SignedOutSessions(visit.backend.service.pool)
+        try:
+            await ended.add(session.digest, session.ends_at, visit.now)
+        except psycopg.Error as error:
+            log.warning("a sign-out of the console could not be stored", error=str(error))
+            raise Problem(
+                "database_unavailable",
+                "You are signed out in this browser. The database could not store that, so a copy "
+                f"of the cookie opens the console until {utc(session.ends_at)} UTC.",
+            ) from None
 
 
 async def show_sign_in(entrance: Entrance, visit: Visit) -> Response:
@@ -151,6 +174,6 @@ def _inside(path: str) -> str:
 
 
 async def sign_out(entrance: Entrance, visit: Visit) -> Response:
-    """Sign out of the console in this browser."""
-    entrance.sign_out(visit)
+    """Sign out of the console, and lead to the page on which visitors sign in."""
+    await entrance.sign_out(visit)
     return visit.redirect("sign-in")

@@ -85,7 +85,9 @@ def outlook(transfer: Transfer, pauses: Sequence[Json]) -> Outlook:
     """Describe the state and the next step of a transfer."""
     status = transfer.shown["status"]
     seen = _OF_STATUS[status](transfer)
-    stopped = [pause for pause in pauses if _stops(pause["scope"], transfer.shown, status)]
+    work = "reversing" if status == "reversal_pending" else "transferring"
+    seller = transfer.shown["seller_id"]
+    stopped = [pause for pause in pauses if stops(pause["scope"], seller, work)]
     if stopped and seen.tone in ("moves", "waits"):
         pause = stopped[0]
         why = f"{pause['actor']} has paused {pause['scope']}: {pause['reason']}."
@@ -93,9 +95,8 @@ def outlook(transfer: Transfer, pauses: Sequence[Json]) -> Outlook:
     return seen
 
 
-def _stops(scope: str, shown: Json, status: str) -> bool:
-    seller = shown["seller_id"]
-    work = "reversing" if status == "reversal_pending" else "transferring"
+def stops(scope: str, seller: str, work: str) -> bool:
+    """Return whether a pause of this scope stops this work for a seller."""
     return scope in ("everything", f"work:{work}", f"seller:{seller}", f"{work}:{seller}")
 
 

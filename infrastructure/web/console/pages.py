@@ -9,15 +9,19 @@ from urllib.parse import unquote, urlencode
 from starlette.responses import Response
 
 from domain.identity import dispute_cause
+from infrastructure.postgres.check_runs import CheckRuns
 from infrastructure.postgres.read_side.lists import Lists, TransferFilters
 from infrastructure.postgres.texts import cleaned
 from infrastructure.visible_text import csv_cells
 from infrastructure.web.console.actions import DONE
+from infrastructure.web.console.debts import debts_of, payouts_beside
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.outlook import Transfer, outlook
+from infrastructure.web.console.past import changes, moment_of
 from infrastructure.web.console.proof import chain_of
 from infrastructure.web.console.timeline import LANES, timeline
 from infrastructure.web.console.visit import Visit
+from infrastructure.web.console.waterfall import divided
 from infrastructure.web.pagination import cursor_at, place_of
 from infrastructure.web.problems import Problem
 from projections.seller_transfers import SellerTransferRow
@@ -27,7 +31,7 @@ FILTERS = (
     "min_amount", "error",
 )  # fmt: skip
 NUMBERS = ("attempts", "min_amount")
-MOST_IN_CSV, PAGE = 10_000, 50
+MOST_IN_CSV, PAGE, PAYOUTS = 10_000, 50, 100
 RETRYABLE = ("pending", "failed", "reversal_pending", "permanently_failed")
 RESOLVABLE = ("failed", "reversal_pending", "permanently_failed")
 COLUMNS = (
@@ -104,59 +108,36 @@ async def export_transfers(visit: Visit) -> Response:
 
 async def show_transfer(visit: Visit) -> Response:
     """Show a transfer, now or at an earlier moment."""
-    transfer_id, past = id_of(visit, "transfer_id"), moment_of(visit)
-    shown = await visit.ledger.get(
-        path_of("/v1/transfers/{transfer_id}", transfer_id=transfer_id), **past
-    )
+    path = path_of("/v1/transfers/{transfer_id}", transfer_id=id_of(visit, "transfer_id"))
+    now = await visit.ledger.get(path)
+    transfer_id = now["transfer_id"]
     whole = await visit.ledger.get(
-        path_of("/v1/orders/{order_id}/history", order_id=shown["order_id"])
+        path_of("/v1/orders/{order_id}/history", order_id=now["order_id"])
     )
-    entries = [entry for entry in whole["data"] if _had_happened(entry, past)]
-    own = [entry for entry in entries if entry["stream_id"] == shown["transfer_id"]]
-    pauses = await visit.ledger.get("/v1/pauses")
+    moment = moment_of(visit, whole["data"], transfer_id)
+    shown = await visit.ledger.get(path, **moment.query) if moment.query else now
+    entries = [entry for entry in whole["data"] if moment.knew(entry)]
+    own = [entry for entry in entries if entry["stream_id"] == transfer_id]
+    pauses = [] if moment.query else (await visit.ledger.get("/v1/pauses"))["data"]
     settings = visit.backend.service.settings
-    known = Transfer(shown, own, visit.now, settings.funds_deadline)
-    actions = visit.may_act and not past
+    known = Transfer(shown, own, moment.instant or visit.now, settings.funds_deadline)
+    actions = visit.may_act and not moment.query
     return visit.page(
         "transfer.html",
         transfer=shown,
-        outlook=outlook(known, pauses["data"]),
-        folds=timeline(entries, shown["transfer_id"])[::-1],
+        outlook=outlook(known, pauses),
+        folds=timeline(entries, transfer_id)[::-1],
         lanes=LANES,
-        past=past,
+        moment=moment,
+        past=moment.query,
+        looks_back=bool(moment.query or visit.given("step")),
+        changes=changes(shown, now),
         retry=actions and shown["status"] in RETRYABLE,
         resolve=actions and shown["status"] in RESOLVABLE,
         done=done(visit),
         dashboard=dashboard_of(settings.mode),
         last_position=own[-1]["position"] if own else 0,
     )
-
-
-def _had_happened(entry: Json, past: dict[str, str]) -> bool:
-    if "as_of_position" in past:
-        return bool(entry["position"] <= int(past["as_of_position"]))
-    return "as_of" not in past or bool(entry["at"] <= _comparable(past["as_of"]))
-
-
-def _comparable(instant: str) -> str:
-    return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
-def moment_of(visit: Visit) -> dict[str, str]:
-    """Return the moment that the address asks for, as parameters of the API; empty for now."""
-    if position := visit.given("as_of_position"):
-        return {"as_of_position": position}
-    given = visit.given("as_of")
-    if not given:
-        return {}
-    try:
-        at = datetime.fromisoformat(given.replace(" ", "T").upper())
-    except ValueError:
-        raise Problem(
-            "invalid_request",
-            f"{given[:40]!r} is no time; expected one in UTC such as 2026-11-20 12:00:00.",
-        ) from None
-    return {"as_of": (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()}
 
 
 def dashboard_of(mode: str) -> str:
@@ -170,8 +151,13 @@ async def prove_transfer(visit: Visit) -> Response:
     shown = await visit.ledger.get(
         path_of("/v1/transfers/{transfer_id}", transfer_id=id_of(visit, "transfer_id"))
     )
-    links = await chain_of(visit.backend.service.store, shown["transfer_id"])
-    return visit.page("proof.html", transfer=shown, links=links)
+    service = visit.backend.service
+    return visit.page(
+        "proof.html",
+        transfer=shown,
+        links=await chain_of(service.store, shown["transfer_id"]),
+        checks=await CheckRuns(service.pool).newest(),
+    )
 
 
 # --- orders, refunds, disputes --------------------------------------------------------------------
@@ -196,31 +182,6 @@ async def show_order(visit: Visit) -> Response:
 def _claimed(order: Json) -> int:
     same = (one for one in order["shares"] if one["currency"] == order["currency"])
     return sum(one["amount"] for one in same)
-
-
-def divided(refund: Json, order: Json) -> Json:
-    """Return a refund with each seller's share, and with the part that no seller bears: the
-    platform's own part, and the residue of rounding down."""
-    shares = {one["seller_id"]: one for one in order["shares"]}
-    parts = [{**part, **_share_of(shares.get(part["seller_id"]))} for part in refund["allocation"]]
-    taken = sum(part["amount"] for part in parts if part["currency"] == refund["currency"])
-    platform = refund["amount"] - taken
-    own = (order["amount"] - _claimed(order)) * refund["amount"] // order["amount"]
-    explained = 0 <= platform - own <= len(shares)
-    return {
-        **refund,
-        "allocation": parts,
-        "platform": platform,
-        "own": own if explained else None,
-        "residue": platform - own,
-        "undecided": refund["status"] == "review",
-    }
-
-
-def _share_of(share: Json | None) -> Json:
-    if share is None:
-        return {"share": None, "currency": ""}
-    return {"share": share["amount"], "currency": share["currency"]}
 
 
 def divided_by_dispute(dispute_id: str, order: Json) -> list[Json]:
@@ -259,15 +220,21 @@ async def show_seller(visit: Visit) -> Response:
     path = path_of("/v1/sellers/{seller_id}", seller_id=seller_id)
     balance = await visit.ledger.get(f"{path}/balance")
     pauses = await visit.ledger.get("/v1/pauses")
+    payouts = (await visit.ledger.get(f"{path}/payouts", limit=PAYOUTS))["data"]
+    debts = await debts_of(visit.backend.service.pool, seller_id)
+    transfers = await visit.ledger.get("/v1/transfers", seller_id=seller_id, limit=20)
     scope = f"seller:{seller_id}"
     return visit.page(
         "seller.html",
         seller_id=seller_id,
         scope=scope,
         balances=balance["balances"],
-        transfers=await visit.ledger.get("/v1/transfers", seller_id=seller_id, limit=20),
-        debts=(await Lists(visit.backend.service.pool).seller(seller_id)).money,
-        payouts=(await visit.ledger.get(f"{path}/payouts", limit=10))["data"],
+        transfers=transfers,
+        accounts=sorted({one["destination"] for one in transfers["data"]}),
+        dashboard=dashboard_of(visit.backend.service.settings.mode),
+        ages=(await Lists(visit.backend.service.pool).seller(seller_id)).money,
+        debts=[(debt, payouts_beside(debt, payouts)) for debt in debts],
+        payouts=payouts[:10],
         statement=await visit.ledger.get(f"{path}/statement", **period),
         month=f"{start:%Y-%m}",
         before=f"{start - timedelta(days=1):%Y-%m}",

@@ -13,6 +13,7 @@ from infrastructure.web.console import desk, lists, pages
 from infrastructure.web.console.actions import ACTIONS, act
 from infrastructure.web.console.entrance import Entrance, show_sign_in, sign_in, sign_out
 from infrastructure.web.console.visit import RELEASE, ROOT, STATIC, Visit
+from infrastructure.web.console.what_if import show_what_if
 from infrastructure.web.middleware import OPERATION
 from infrastructure.web.operation import READERS, Backend
 from infrastructure.web.problems import KINDS, Problem, answer, problem_of
@@ -61,6 +62,7 @@ PAGES: Sequence[Page] = (
     Page("/transfers/{transfer_id}", pages.show_transfer),
     Page("/transfers/{transfer_id}/proof", pages.prove_transfer),
     Page("/orders/{order_id}", pages.show_order),
+    Page("/orders/{order_id}/what-if", show_what_if),
     Page("/refunds/{refund_id}", pages.show_refund),
     Page("/sellers", lists.list_sellers),
     Page("/sellers/{seller_id}", pages.show_seller),
@@ -97,18 +99,20 @@ def _served(page: Page | Door, entrance: Entrance) -> Callable[[Request], Awaita
 
     async def serve(request: Request) -> Response:
         request.scope[OPERATION] = template
-        visit = None
+        visit, forged = None, True
         if not isinstance(getattr(request.app.state, "backend", None), Backend):
             return answer(
                 Problem("not_ready", "The ledger is starting or stopping; try again soon.")
             )
         try:
-            visit = entrance.visit(request)
+            visit = await entrance.visit(request)
             await entrance.check_form(visit)
+            forged = False
             response = await _answer(page, entrance, visit)
         except Exception as error:
             response = _problem(error, visit or entrance.stranger(request))
-        if visit is not None:
+        if visit is not None and not forged:
+            # a form of another site comes without the cookie, and must not replace it
             entrance.keep(visit, response)
         response.headers.update(HEADERS)
         return response

@@ -2,7 +2,8 @@
 
 The cookie is signed and not stored: any process of the ledger can check it, and signing in works
 while the database takes no writes, when an operator needs the console most. A session ends after
-`LASTS`, when its token is no longer configured, or when any secret of the settings changes.
+`LASTS`, when its token is no longer configured, or when any secret of the settings changes. Signing
+out stores the digest of its cookie until then, and every process refuses such a cookie.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from infrastructure.access import Access, Caller, digest_of
@@ -26,7 +27,13 @@ class Session(NamedTuple):
     """A checked cookie. `holder` names the token without revealing it."""
 
     cookie: str
+    ends_at: datetime
     holder: str = ANONYMOUS
+
+    @property
+    def digest(self) -> str:
+        """The digest under which the session is signed out."""
+        return hashlib.sha256(self.cookie.encode()).hexdigest()
 
 
 class Sessions:
@@ -38,22 +45,22 @@ class Sessions:
 
     def anonymous(self, now: datetime) -> Session:
         """Make a session without a token, for the forms of a visitor that has none."""
-        return Session(self._cookie(ANONYMOUS, now))
+        return Session(self._cookie(ANONYMOUS, now), now + LASTS)
 
     def signed_in(self, token: str, now: datetime) -> Session | None:
         """Make the session of a token; None if it is no token of the ledger."""
         if self._access.caller(token) is None:
             return None
         holder = self._holder(digest_of(token))
-        return Session(self._cookie(holder, now), holder)
+        return Session(self._cookie(holder, now), now + LASTS, holder)
 
     def checked(self, cookie: str, now: datetime) -> Session | None:
         """Return the session of a cookie; None if it is not ours, or too old."""
         parts = _FORM.fullmatch(cookie)
         if parts is None or not self._is_signed(cookie):
             return None
-        age = now.timestamp() - int(parts[2])
-        return Session(cookie, parts[1]) if age <= LASTS.total_seconds() else None
+        ends_at = datetime.fromtimestamp(int(parts[2]), UTC) + LASTS
+        return Session(cookie, ends_at, parts[1]) if now <= ends_at else None
 
     def caller(self, session: Session) -> Caller | None:
         """Return the caller of a session; None if its token is not configured any more."""

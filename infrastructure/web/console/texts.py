@@ -25,6 +25,12 @@ def money(amount: int, currency: str | None) -> str:
     return f"{Decimal(amount).scaleb(-decimals):,.{decimals}f} {currency}"
 
 
+def plain(amount: int, currency: str) -> str:
+    """Format an amount in minor units as `minor_units` parses it, such as `1234.50`."""
+    decimals = LEDGER.get(currency, HUNDREDTHS).decimals
+    return f"{Decimal(amount).scaleb(-decimals):.{decimals}f}"
+
+
 def minor_units(text: str, currency: str) -> int:
     """Parse an amount such as `12.50`. Raises ValueError.
 

@@ -53,6 +53,7 @@ def _environment() -> Environment:
     )
     made.filters.update(
         money=texts.money,
+        plain=texts.plain,
         utc=texts.utc,
         iso=texts.iso,
         shown=texts.shown,

@@ -4,19 +4,23 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import quote
 
 import httpx
+import psycopg
 import pytest
 
 from application.commands.refunds import RefundReport
 from domain.seller_transfer import facts
 from infrastructure.access import AuthHeader, NamedToken, Role, sha256
 from infrastructure.postgres.read_side.fact_reader import FactReader
+from infrastructure.postgres.signed_out_sessions import SignedOutSessions
 from infrastructure.service import Service
 from infrastructure.web.app import application_of
 from infrastructure.web.console.actions import ACTIONS
 from infrastructure.web.console.desk import _LEVERS
+from infrastructure.web.console.session import LASTS
 from projections import alarm_causes
 from tests.infrastructure.web.conftest import Shop, StripeWorker
 from tests.infrastructure.web.test_lists import kept
@@ -255,6 +259,42 @@ async def test_sign_out_ends_the_session(guarded: Service) -> None:
         assert (await client.get("/console/transfers")).status_code == 303
 
 
+async def test_copied_cookie_is_refused_everywhere_after_sign_out(guarded: Service) -> None:
+    async with browsing(guarded) as client, browsing(guarded) as thief, browsing(guarded) as other:
+        await sign_in(client, OPERATOR)
+        await sign_in(other, OPERATOR)
+        thief.cookies = httpx.Cookies(client.cookies)
+        shown = await thief.get("/console/transfers")
+        assert shown.status_code == 200
+        await submit(client, "/console/sign-out", await client.get("/console/transfers"))
+        assert (await thief.get("/console/transfers")).status_code == 303
+        forged = await submit(thief, "/console/pauses/everything/pause", shown, reason="forged")
+        assert forged.status_code == 403
+        assert (await other.get("/console/transfers")).status_code == 200
+
+
+async def test_sign_outs_are_forgotten_when_their_sessions_have_ended(guarded: Service) -> None:
+    ended, now = SignedOutSessions(guarded.pool), guarded.clock.now()
+    await ended.add("old", now - timedelta(seconds=1), now)
+    await ended.add("new", now + LASTS, now)
+    await ended.add("new", now + LASTS, now)
+    assert [await ended.contains(digest) for digest in ("old", "new")] == [False, True]
+
+
+async def test_sign_out_that_cannot_be_stored_says_how_long_a_copy_works(
+    guarded: Service, database_url: str
+) -> None:
+    async with browsing(guarded) as client:
+        await sign_in(client, OPERATOR)
+        shown = await client.get("/console/transfers")
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+            await owner.execute("alter table signed_out_sessions rename column ends_at to gone")
+        answer = await submit(client, "/console/sign-out", shown)
+        assert answer.status_code == 503
+        assert "a copy of the cookie opens the console until" in answer.text
+        assert (await client.get("/console/transfers")).status_code == 303
+
+
 async def test_session_ends_with_its_token(guarded: Service) -> None:
     async with browsing(guarded) as client:
         await sign_in(client, OPERATOR)
@@ -318,6 +358,15 @@ async def test_form_of_another_session_is_refused(
         ]
     assert [answer.status_code for answer in refused] == [403, 403, 415, 403]
     assert await history.head() == head
+
+
+async def test_form_of_another_site_leaves_the_session_as_it_is(guarded: Service) -> None:
+    """A browser sends such a form without the cookie: SameSite."""
+    async with browsing(guarded) as without_cookie:
+        for path in ("sign-out", "sign-in", "pauses/everything/pause"):
+            answer = await without_cookie.post(f"/console/{path}", data={"reason": "forged"})
+            assert answer.status_code == 403
+            assert "set-cookie" not in answer.headers, path
 
 
 async def test_auditor_sees_no_button_and_changes_nothing(

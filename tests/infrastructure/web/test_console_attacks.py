@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from infrastructure.access import AuthHeader
-from infrastructure.postgres.fact_reader import FactReader
+from infrastructure.postgres.read_side.fact_reader import FactReader
 from infrastructure.service import Service
 from infrastructure.web.console.human_acts import TOPICS
 from projections.fact_schemas import fact_schemas
