@@ -58,6 +58,9 @@ def _entries(strike: str) -> int:
     return 2 if strike.startswith(ONE_TIME) or strike.endswith(SELDOM) else 1
 
 
+APART = {"revived": 0.06}
+"""Circumstances that are drawn apart, each for a share of the schedules; the schedules of all other
+seeds stay as they are."""
 THEMES = {
     name: [
         strike
@@ -66,13 +69,12 @@ THEMES = {
         for _ in range(_entries(strike))
     ]
     for name, one in CIRCUMSTANCES.items()
+    if name not in APART
 }
 """The strikes at the places of each circumstance."""
 AT_ONCE = (0, 1, 2, 2, 3, 3)
 """Numbers of circumstances of a schedule."""
-LONG_WAYS = {"revived": 20}
-"""Weights of circumstances whose end only a third of the schedules reaches."""
-WEIGHTS = [max(LONG_WAYS.get(name, 12), len(strikes)) for name, strikes in THEMES.items()]
+WEIGHTS = [max(12, len(strikes)) for strikes in THEMES.values()]
 """Weights of the circumstances: the more strikes need one, the more often it is drawn."""
 SWARM = [*STRIKES, *(one for one in STRIKES if one.partition(" @ ")[2] not in IN_CIRCUMSTANCE)]
 """Strikes of the swarm: those that need no circumstance twice."""
@@ -133,7 +135,12 @@ def _troubles(
     names = dict.fromkeys(chance.choices(list(THEMES), WEIGHTS, k=chance.choice(AT_ONCE)))
     strikes = [*_swarm(chance), *(strike for name in names for strike in _aimed(name, chance))]
     faults = [_fault(scene, f"fault{n}", strike, processes) for n, strike in enumerate(strikes, 1)]
-    return faults, [element for name in names for element in arranged(name, scene)]
+    apart = [name for name in APART if _drawn_apart(name, scene.seed)]
+    return faults, [element for name in (*names, *apart) for element in arranged(name, scene)]
+
+
+def _drawn_apart(name: str, seed: int) -> bool:
+    return random.Random(f"{name} {seed}").random() < APART[name]
 
 
 def _swarm(chance: random.Random) -> list[str]:

@@ -96,12 +96,12 @@ def _number(text: str, kind: str) -> int:
 def _instant(text: str) -> str:
     try:
         at = datetime.fromisoformat(text.replace(" ", "T").upper())
-    except ValueError:
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         raise Problem(
             "invalid_request",
             f"{text[:40]!r} is no time; expected one in UTC such as 2026-11-20 12:00:00.",
         ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
 
 
 def _comparable(instant: str) -> str:

@@ -67,6 +67,7 @@ async def test_moment_that_is_none_is_refused_in_one_sentence(
         ("step=x", "422 .*'x' is no step"),
         ("as_of_position=-1", "422 .*'-1' is no position"),
         ("as_of=yesterday", "422 .*'yesterday' is no time"),
+        ("as_of=9999-12-31T23:59:59-14:00", "422 .*'9999-12-31T23:59:59-14:00' is no time"),
         ("as_of=2020-01-01T00:00", "404 .*There was no transfer"),
         ("as_of_position=999", "400 .*has not reached position 999"),
     ):

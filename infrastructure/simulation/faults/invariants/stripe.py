@@ -96,9 +96,12 @@ def _rounded_anew(
     if order is None or not books.era:
         return 0
     share, names = order.share(transfer.metadata["seller_id"]), {cause, *told.names_of(cause)}
-    largest = [-(-share * one.amount // order.amount) for one in claims(books, told, order,
-               ever=world) if one.cause in names and one.explicit is None]  # fmt: skip
-    return books.era * (taken <= sum(largest))
+    largest = sum(
+        -(-share * one.amount // order.amount)
+        for one in claims(books, told, order, ever=world)
+        if one.cause in names and one.explicit is None
+    )
+    return books.era * (taken <= largest)
 
 
 def _adds_up(transfer: HeldTransfer) -> Iterator[str]:
