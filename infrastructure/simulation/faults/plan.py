@@ -58,9 +58,9 @@ def _entries(strike: str) -> int:
     return 2 if strike.startswith(ONE_TIME) or strike.endswith(SELDOM) else 1
 
 
-APART = {"revived": 0.06}
-"""Circumstances that are drawn apart, each for a share of the schedules; the schedules of all other
-seeds stay as they are."""
+APART = {"paused": 0.04, "revived": 0.06}
+"""Circumstances that too few schedules have, drawn apart for a share of them; the schedules of all
+other seeds stay as they are."""
 THEMES = {
     name: [
         strike
@@ -69,7 +69,7 @@ THEMES = {
         for _ in range(_entries(strike))
     ]
     for name, one in CIRCUMSTANCES.items()
-    if name not in APART
+    if name != "revived"
 }
 """The strikes at the places of each circumstance."""
 AT_ONCE = (0, 1, 2, 2, 3, 3)
@@ -134,13 +134,13 @@ def _troubles(
     """Draw faults, and the circumstances that they need."""
     names = dict.fromkeys(chance.choices(list(THEMES), WEIGHTS, k=chance.choice(AT_ONCE)))
     strikes = [*_swarm(chance), *(strike for name in names for strike in _aimed(name, chance))]
+    for name, share in APART.items():
+        own = random.Random(f"{name} {scene.seed}")
+        if name not in names and own.random() < share:
+            names[name] = None
+            strikes += _aimed(name, own) if name in THEMES else ()
     faults = [_fault(scene, f"fault{n}", strike, processes) for n, strike in enumerate(strikes, 1)]
-    apart = [name for name in APART if _drawn_apart(name, scene.seed)]
-    return faults, [element for name in (*names, *apart) for element in arranged(name, scene)]
-
-
-def _drawn_apart(name: str, seed: int) -> bool:
-    return random.Random(f"{name} {seed}").random() < APART[name]
+    return faults, [element for name in names for element in arranged(name, scene)]
 
 
 def _swarm(chance: random.Random) -> list[str]:
