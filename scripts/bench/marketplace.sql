@@ -112,7 +112,7 @@ select transfer_id, version, 'ledger.seller_transfer.' || case when version = 1 
                 format('"stripe_transfer_id":"tr_%s","amount":%s,"request_id":"req_%s","note":null}', i, amount, i)
                 else format('"what":"transfer","why":"funds","detail":"the balance is too low","retry_count":1,"next_retry_at":'
                             '{"_type_":"datetime_iso","_data_":"2040-01-01T00:00:00+00:00"},"epoch":1,"open":%s}',
-                            case when i / 20 % 2 = 0 then 'true' else 'false' end) end, 'UTF8'),
+                            case when i / 20 % 20 = 0 then 'true' else 'false' end) end, 'UTF8'),
        2 * (i - 1) + version, sha256('')
   from made, generate_series(1, 2) version
  order by i, version;
