@@ -81,9 +81,16 @@ select case when status = 'permanently_failed' then 'permanently_failed' else 'o
   from seller_transfers t, sized s
  where created_at > '-infinity' and status in ('pending', 'failed', 'reversal_pending', 'permanently_failed');
 
+insert into alarms
+select 'overdue', transfer_id, 'not sent in time', at, at, 1, at + interval '1 hour' from made where i % 5 = 3;
+
 insert into pauses
 select md5('pause ' || i)::uuid, 'seller:seller-' || i, i % 2 = 0, 'mia', 'under review', null, 1, now(), now()
   from generate_series(1, 40) i;
+
+insert into bulk_jobs (job_id, kind, filter, actor, reason, targets, done, ended_at)
+select 'job-' || i, 'retry', '{}', 'mia', 'stripe was down', array[md5('transfer ' || i)::uuid], 1, now()
+  from generate_series(1, 200) i;
 
 insert into webhook_inbox (provider, event_id, event_type, body, received_at, status, reason, subject, due_at, handled_at, position)
 select case when i % 2 = 0 then 'stripe' else 'hyperswitch' end, 'evt_' || i, 'transfer.updated',

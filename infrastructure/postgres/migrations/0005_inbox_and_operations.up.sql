@@ -127,6 +127,7 @@ create table alarms (
     constraint an_alarm_is_seen_after_it_is_raised check (last_seen_at >= raised_at)
 );
 create index alarms_open_idx on alarms (raised_at) where cleared_at is null;
+create index alarms_latest_idx on alarms (last_seen_at desc, kind, subject);
 create index alarms_of_subject_idx on alarms (subject) where cleared_at is null;
 
 
