@@ -1,5 +1,6 @@
 """The first page, the lists behind its numbers, and the search."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -103,10 +104,12 @@ async def show_overview(visit: Visit) -> Response:
     """Show the money that is not settled, the cases for a person, and the machine's state."""
     service = visit.backend.service
     overview = Overview(service.pool)
-    bars = await overview.money()
-    samples = await overview.trend(visit.now - TREND)
-    causes = await overview.alarm_groups(visit.now, service.settings.funds_deadline)
-    machine = await Machine(service.pool, service.settings).state(await service.ready())
+    bars, samples, causes, machine = await asyncio.gather(
+        overview.money(),
+        overview.trend(visit.now - TREND),
+        overview.alarm_groups(visit.now, service.settings.funds_deadline),
+        Machine(service.pool, service.settings).state(await service.ready()),
+    )
     return visit.page(
         "overview.html",
         currencies=_by_currency(bars, samples, visit.now),
