@@ -106,8 +106,6 @@ class Scrape:
             up=True,
             now=service.clock.now(),
             facts=await service.store.head(),
-            transfers={**(await self._settled.now() or {}), **opened},
-            money=await self._money.now(),
             oldest_reversal_seconds=await reads.oldest_reversal(),
             oldest_due_seconds=await service.due_work.ages(),
             inbox=await service.inbox.counts(),
@@ -116,6 +114,9 @@ class Scrape:
             alarms=await reads.open_alarms(),
             rates=await Machine(service.pool, service.settings).rates(),
             breaker=await PostgresCircuitBreaker(service.pool).state(),
+            # the last ones: they may begin to read many rows, beside which nothing should wait
+            transfers={**(await self._settled.now() or {}), **opened},
+            money=await self._money.now(),
         )
 
     async def _pairs(self, query: str) -> dict[str, int]:

@@ -33,7 +33,8 @@ RECONNECT_TIMEOUT = 3.0
 a service away for about as long again as the outage was."""
 BY_INDEX = (
     b"set local enable_seqscan = off; set local enable_hashjoin = off; "
-    b"set local enable_mergejoin = off; set local jit = off"
+    b"set local enable_mergejoin = off; set local jit = off; "
+    b"set local max_parallel_workers_per_gather = 0"
 )
 DEMOTED = "25006"
 """The SQLSTATE of a write on a server that is read only, such as the former primary."""

@@ -18,6 +18,7 @@ from scripts.bench.append import append_ratio, scratch_database
 from scripts.bench.drain import BOUND, drain_in_process, drain_through_the_sdk
 from scripts.bench.intake import intake_ratio
 from scripts.bench.overload import burst, overload
+from scripts.bench.pages import pages_speed
 from scripts.bench.pressure import (
     EXPORT_SPEED,
     ROUNDS,
@@ -32,11 +33,12 @@ QUIET = structlog.make_filtering_bound_logger(40)
 
 class Request(NamedTuple):
     """Wanted measurements, all of them if `only` is empty; seconds of each turn and of the idle
-    transaction."""
+    transaction; transfers in the database whose pages are measured."""
 
     seconds: float
     idle: float = 20.0
     only: Sequence[str] = ()
+    transfers: int = 1_000_000
 
 
 class Figure(NamedTuple):
@@ -167,6 +169,13 @@ async def _burst(url: str, request: Request) -> Figure:
     return _pressure("appends, all at once", await burst(url, request.seconds))
 
 
+async def _pages(url: str, request: Request) -> Figure:
+    measured = await pages_speed(url, request.transfers)
+    what = f"95 % of the slowest page of {request.transfers:,} transfers"
+    ours, theirs = (1000 / page.p95_ms for page in (measured.slowest, measured.yardstick))
+    return Figure("pages", what, ours, "a page without a query", theirs, measured.details())
+
+
 def _pressure(what: str, cell: Cell) -> Figure:
     ours, theirs = cell.pressed.per_second, cell.undisturbed.per_second
     return Figure(cell.name, what, ours, "undisturbed", theirs, cell.details())
@@ -182,4 +191,5 @@ MEASURES: dict[str, Callable[[str, Request], Awaitable[Figure]]] = {
     "pressure_readers_at_full_speed": _fast_readers,
     "pressure_overload": _overload,
     "pressure_burst": _burst,
+    "pages": _pages,
 }

@@ -21,6 +21,11 @@ $$;
 create index ledger_events_request_idx on ledger_events (provider_request_id(state))
     where position('"request_id":"'::bytea in state) > 0;
 
+-- Attempts whose outcome was unknown: few of all facts, so that most transfers are found to have none without a look at their
+-- facts. The overview of the open money asks this for each open transfer.
+create index ledger_events_in_doubt_idx on ledger_events (originator_id)
+    where topic = 'ledger.seller_transfer.attempt_deferred' and position('"open":true'::bytea in state) > 0;
+
 -- History only grows, and only through ledger_append. This is a trigger because privileges do not bind the owner of a
 -- table: the trigger also stops a slip in psql and a careless script. An attacker can still disable the trigger; the hash
 -- chain exists to detect that.

@@ -83,8 +83,8 @@ select created_at, transfer_id from seller_transfers
 -- debtors: sellers with open money of theirs, the largest or the oldest debt first, after a cursor
 with money as materialized (
     select seller_id, currency,
-           coalesce(sum(amount) filter (where direction = 'from_sellers' and state <> 'stuck'), 0)::bigint as owed,
-           coalesce(sum(amount) filter (where direction = 'from_sellers' and state = 'stuck'), 0)::bigint as stuck,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and not stuck), 0)::bigint as owed,
+           coalesce(sum(amount) filter (where direction = 'from_sellers' and stuck), 0)::bigint as stuck,
            coalesce(sum(amount) filter (where direction = 'to_sellers'), 0)::bigint as to_send,
            min(since) filter (where direction = 'from_sellers') as oldest_debt_at,
            coalesce(sum(amount) filter (where direction = 'from_sellers' and since > now() - interval '1 day'), 0)::bigint as up_to_1_day,
@@ -97,12 +97,15 @@ with money as materialized (
      where seller_id is not null and (%(currency)s::text is null or currency = %(currency)s)
        and (%(sellers)s::text[] is null or seller_id = any(%(sellers)s::text[]))
      group by seller_id, currency
+), owing as (
+    -- windows instead of a join: without statistics about `money`, the planner would join each row with each row
+    select m.*, max(owed + stuck) over seller as debt, min(oldest_debt_at) over seller as oldest
+      from money m window seller as (partition by seller_id)
 ), ranked as (
-    select * from (select seller_id, max(owed + stuck) as debt, min(oldest_debt_at) as oldest from money group by seller_id) r
-     where true /* filters */
-     order by seller_id /* order */ limit %(limit)s
+    select o.*, dense_rank() over (order by seller_id /* order */) as rank from owing o where true /* filters */
 )
-select m.*, r.debt from ranked r join money m using (seller_id) order by seller_id /* order */, currency;
+select seller_id, currency, owed, stuck, to_send, oldest_debt_at, up_to_1_day, up_to_7_days, up_to_30_days, older, debt
+  from ranked where rank <= %(limit)s order by rank, currency;
 
 -- sellers: ids of sellers in the order of their names, after a cursor; a loose index scan, since a seller has many transfers
 with recursive seller (seller_id, rank) as (

@@ -1,5 +1,6 @@
 """The first page, the lists behind its numbers, and the search."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -15,13 +16,16 @@ from infrastructure.postgres.read_side.overview import (
     MoneyState,
     OpenAlarm,
     Overview,
+    groups,
 )
 from infrastructure.postgres.read_side.search import Search, SearchHit, split
 from infrastructure.web.console.ledger import path_of
 from infrastructure.web.console.texts import ago, span
 from infrastructure.web.console.visit import Visit
 
-PAGE = 50
+MOST_ITEMS = 200
+MOST_OF_ONE, MOST_OF_ALL = 200, 25
+"""Alarms of a cause on its own page, and on the page of all causes."""
 TREND = timedelta(hours=24)
 SAMPLE_SECONDS = 900
 TREND_HEIGHT = 20
@@ -103,15 +107,17 @@ async def show_overview(visit: Visit) -> Response:
     """Show the money that is not settled, the cases for a person, and the machine's state."""
     service = visit.backend.service
     overview = Overview(service.pool)
-    bars = await overview.money()
-    samples = await overview.trend(visit.now - TREND)
-    groups = await overview.alarm_groups(visit.now, service.settings.funds_deadline)
-    machine = await Machine(service.pool, service.settings).state(await service.ready())
+    bars, samples, causes, machine = await asyncio.gather(
+        overview.money(),
+        overview.trend(visit.now - TREND),
+        overview.alarm_groups(visit.now, service.settings.funds_deadline),
+        Machine(service.pool, service.settings).state(await service.ready()),
+    )
     return visit.page(
         "overview.html",
         currencies=_by_currency(bars, samples, visit.now),
-        groups=groups,
-        number=sum(group.number for group in groups),
+        groups=causes,
+        number=sum(cause.number for cause in causes),
         chips=chips(machine, visit.now),
         loops=machine.loops,
         rates=machine.rates,
@@ -223,26 +229,23 @@ def name_of(alarm: OpenAlarm | SearchHit) -> str:
 
 
 async def list_alarms(visit: Visit) -> Response:
-    """List the open alarms of one cause, or of all."""
+    """List the open alarms of one cause, or the oldest of all causes."""
     service, kind = visit.backend.service, visit.given("kind") or None
-    overview = Overview(service.pool)
-    alarms = await overview.alarms(kind)
+    alarms = await Overview(service.pool).alarms(kind)
+    grouped = groups(alarms, visit.now, service.settings.funds_deadline)
     return visit.page(
         "alarms.html",
-        groups=_whole_groups(
-            await overview.alarm_groups(visit.now, service.settings.funds_deadline), alarms
-        ),
+        groups=_with_members(grouped, alarms, MOST_OF_ALL if kind is None else MOST_OF_ONE),
         page_of=page_of,
         name_of=name_of,
         levers_of=levers_of,
     )
 
 
-def _whole_groups(
-    groups: Iterable[AlarmGroup], alarms: Sequence[OpenAlarm]
+def _with_members(
+    grouped: Iterable[AlarmGroup], alarms: Sequence[OpenAlarm], most: int
 ) -> list[tuple[AlarmGroup, list[OpenAlarm]]]:
-    found = [(group, [one for one in alarms if one.kind == group.kind][:200]) for group in groups]
-    return [(group, members) for group, members in found if members]
+    return [(group, [one for one in alarms if one.kind == group.kind][:most]) for group in grouped]
 
 
 async def list_money(visit: Visit) -> Response:
@@ -250,9 +253,9 @@ async def list_money(visit: Visit) -> Response:
     state, currency = visit.given("state"), visit.given("currency")
     known = MoneyState(state) if state in set(MoneyState) else None
     overview = Overview(visit.backend.service.pool)
-    items = await overview.items(known, currency or None, PAGE * 10)
+    items = await overview.items(known, currency or None, MOST_ITEMS)
     words = STATES[known][0] if known else "not settled"
-    return visit.page("money.html", items=items, words=words, currency=currency, most=PAGE * 10)
+    return visit.page("money.html", items=items, words=words, currency=currency, most=MOST_ITEMS)
 
 
 async def search(visit: Visit) -> Response:

@@ -1,9 +1,16 @@
 """Endpoints of the overview and the search."""
 
+import asyncio
 from datetime import timedelta
 
 from infrastructure.postgres.read_side.machine_state import Machine, MachineState
-from infrastructure.postgres.read_side.overview import AlarmGroup, MoneyBar, OpenAlarm, Overview
+from infrastructure.postgres.read_side.overview import (
+    AlarmGroup,
+    MoneyBar,
+    OpenAlarm,
+    Overview,
+    groups,
+)
 from infrastructure.postgres.read_side.search import MOST_TEXTS, Search, split
 from infrastructure.postgres.texts import cleaned
 from infrastructure.web.endpoints.lists import shown
@@ -38,10 +45,14 @@ CHECKS = ("verify", "reconcile", "seal")
 
 async def show_overview(call: ApiCall[None, Parameters]) -> Reply:
     service, overview = call.service, Overview(call.service.pool)
-    machine = await Machine(service.pool, service.settings).state(await service.ready())
-    money, now = await overview.money(), machine.at
-    groups = await overview.alarm_groups(now, service.settings.funds_deadline)
-    trend = await overview.trend(now - TREND)
+    machine, money, alarms, samples = await asyncio.gather(
+        Machine(service.pool, service.settings).state(await service.ready()),
+        overview.money(),
+        overview.alarms(),
+        overview.trend(service.clock.now() - TREND),
+    )
+    now = machine.at
+    causes = groups(alarms, now, service.settings.funds_deadline)
     return Reply(
         200,
         OverviewShown(
@@ -49,8 +60,8 @@ async def show_overview(call: ApiCall[None, Parameters]) -> Reply:
             mode=machine.mode,
             account=machine.account,
             money=[_money(bar, machine) for bar in money],
-            trend=[MoneyAt(*sample) for sample in trend],
-            alarms=[_group(group, machine) for group in groups],
+            trend=[MoneyAt(*sample) for sample in samples],
+            alarms=[_group(group, machine) for group in causes],
             machine=_machine(machine),
         ),
     )
