@@ -20,7 +20,7 @@ from tests.scripts.test_json_output import commands
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-NO_SHELL = {"mermaid", "sql", "text", "json"}
+NO_SHELL = {"mermaid", "sql", "text", "json", "python"}
 
 WHOLE = {
     ("README.md", "api=http"): "test_first_steps_of_the_readme_work",
