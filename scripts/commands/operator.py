@@ -4,15 +4,17 @@ from typing import Annotated
 
 import typer
 
+from domain.lifecycle import TransferStatus
 from domain.pause import EVERYTHING, KINDS, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.bootstrap import running, stored
 from projections.sentences.pause import named
 from scripts.commands.command import command, new_app
+from scripts.commands.named_transfer import transfer_named
 from scripts.commands.options import (
     Actor,
     AsJson,
     Reason,
-    TransferId,
+    TransferName,
     read_settings,
     require_one_of,
     require_text,
@@ -26,20 +28,30 @@ KindOfWork = Annotated[
     typer.Option("--work", help="Only this work: transferring, reversing, refunding or funding."),
 ]
 
+STUCK = (TransferStatus.PERMANENTLY_FAILED,)
+UNSENT_OR_STUCK = (
+    *STUCK,
+    TransferStatus.PENDING,
+    TransferStatus.FAILED,
+    TransferStatus.REVERSAL_PENDING,
+)
+"""Statuses whose transfers can be tried again."""
+
 app = new_app()
 
 
 @command(app, "transfer-ledger retry 6f0b3f0e-… --actor mia --reason 'account is ready'")
 async def retry(
-    transfer_id: TransferId, actor: Actor, reason: Reason, as_json: AsJson = False
+    transfer_id: TransferName, actor: Actor, reason: Reason, as_json: AsJson = False
 ) -> None:
     """Make a transfer due now; reopens `permanently_failed` and ends a payment hold. A running
     worker sends it."""
     require_text(actor=actor, reason=reason)
     async with stored(read_settings(), writes=True) as storage:
-        await storage.commands.operator.retry(transfer_id, actor, reason)
-    sentence = f"Transfer {transfer_id} is due now; a running worker sends it."
-    print_result(as_json, {"transfer_id": str(transfer_id), "due": True}, sentence)
+        found = await transfer_named(storage, transfer_id, UNSENT_OR_STUCK)
+        await storage.commands.operator.retry(found, actor, reason)
+    sentence = f"Transfer {found} is due now; a running worker sends it."
+    print_result(as_json, {"transfer_id": str(found), "due": True}, sentence)
 
 
 @command(
@@ -48,7 +60,7 @@ async def retry(
     "4711'",
 )
 async def resolve(
-    transfer_id: TransferId,
+    transfer_id: TransferName,
     actor: Actor,
     reason: Reason,
     evidence: Annotated[
@@ -66,11 +78,10 @@ async def resolve(
     recorded if it fits."""
     require_text(actor=actor, reason=reason, evidence=evidence)
     async with running(read_settings(), loops=False, writes=True) as service:
-        await service.commands.operator.resolve(
-            service.gateway, transfer_id, actor, reason, evidence
-        )
-    row = {"transfer_id": str(transfer_id), "resolved": True}
-    print_result(as_json, row, f"Transfer {transfer_id} is resolved.")
+        found = await transfer_named(service, transfer_id, STUCK)
+        await service.commands.operator.resolve(service.gateway, found, actor, reason, evidence)
+    row = {"transfer_id": str(found), "resolved": True}
+    print_result(as_json, row, f"Transfer {found} is resolved.")
 
 
 @command(
