@@ -114,7 +114,7 @@ class _Reader:
         rows = await self._reads.transfers(filters, MOST_TRANSFERS)
         return [
             f"transfer   {row.transfer_id} of seller {row.seller_id}: "
-            f"{money(row.amount, row.currency)}, {row.status}. "
+            f"{money(row.amount, row.currency)}, {row.status}{_taken(row)}. "
             f"{(await self._outlook(row)).waits_for}"
             for row in rows
         ]
@@ -128,13 +128,18 @@ class _Reader:
         ]
 
 
+def _taken(row: SellerTransferRow) -> str:
+    """Tell the amount that came back, if any did."""
+    return f", {money(row.amount_reversed, row.currency)} reversed" if row.amount_reversed else ""
+
+
 def _title(hit: SearchHit) -> str:
     amount = (
         f" of {money(hit.amount, hit.currency)}" if hit.amount is not None and hit.currency else ""
     )
     seller = f", seller {hit.seller_id}" if hit.seller_id and hit.kind != "seller" else ""
     order = f", order {hit.order_id}" if hit.order_id and hit.kind != "order" else ""
-    status = f" is {hit.status}" if hit.status else ""
+    status = f": {hit.status}" if hit.status else ""
     return f"{hit.kind} {hit.id}{amount}{seller}{order}{status}"
 
 
