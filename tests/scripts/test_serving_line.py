@@ -3,22 +3,19 @@
 import os
 import signal
 import socket
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from structlog.testing import capture_logs
 from structlog.typing import EventDict, WrappedLogger
 
 from infrastructure.settings import settings_from
+from infrastructure.simulators.stripe import running_simulator
 from scripts.commands.serve import _listening, _serve
 from tests.support.ledger_process import free_port
 
 
-async def test_port_takes_connections_when_the_line_is_written(
-    database_url: str, tmp_path: Path
-) -> None:
-    environment = {"DATABASE_URL": database_url, "LEDGER_DATA_DIR": str(tmp_path)}
-    settings = settings_from({**environment, "LEDGER_PORT": str(free_port())})
+async def test_port_takes_connections_when_the_line_is_written(database_url: str) -> None:
+    environment = {"DATABASE_URL": database_url, "LEDGER_PORT": str(free_port())}
     refused: list[OSError | None] = []
 
     def connect(logger: WrappedLogger, name: str, line: EventDict) -> EventDict:
@@ -32,6 +29,8 @@ async def test_port_takes_connections_when_the_line_is_written(
             os.kill(os.getpid(), signal.SIGTERM)  # `serve` drains
         return line
 
-    with capture_logs([connect]):
-        await _serve(settings, _listening(settings), False)
+    async with running_simulator() as (stripe, _):
+        settings = settings_from({**environment, "STRIPE_API_BASE": stripe.url})
+        with capture_logs([connect]):
+            await _serve(settings, _listening(settings), False)
     assert refused == [None]
