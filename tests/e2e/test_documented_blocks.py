@@ -50,7 +50,6 @@ NOT_EXECUTED = {
     "30 3 * * * transfer-ledger reconcile --json": "tests/scripts/test_reconcile.py runs it",
     "pip install -c constraints.txt .": "dev.py wheel installs the package in CI",
     "export ": "its names are compared with .env.template",
-    "mkdir -p .data/real-keys": "a directory for the next lines",
     "pg_restore": "tests/e2e/test_database_roles.py restores by scripts/restore_drill.sh",
     "curl https://api.stripe.com": "needs an account at Stripe",
     "stripe listen": "needs an account at Stripe",
