@@ -75,3 +75,21 @@ def test_no_date_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         instant_of("--from", text)
     assert "--from" in capsys.readouterr().err
+
+
+async def test_month_is_a_period_in_utc(database_url: str) -> None:
+    await paid_order(database_url, "s1")
+
+    def acts() -> None:
+        at = {"DATABASE_URL": database_url}
+        shown = run("statement", "s1", "--month", "2026-12", "--json", **at)
+        period = json.loads(shown.stdout)["period"]
+        assert [one[:19] for one in period.values()] == [
+            "2026-12-01T00:00:00",
+            "2027-01-01T00:00:00",
+        ]
+        for options in ((), ("--month", "2026-13"), ("--month", "2026-12", "--to", "2026-12-02")):
+            refused = run("statement", "s1", *options, **at)
+            assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+
+    await asyncio.to_thread(acts)
