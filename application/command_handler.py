@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from application.log_ids import bind_loaded
 from application.order_turns import OrderTurns
 from application.ports import Clock, EventLog, WorkQueue
 from application.unit_of_work import CommitExtras, UnitOfWork
@@ -83,7 +84,12 @@ class CommandHandler:
                     wait = FIRST_WAIT * 2 ** (attempt - FAIR_RACES)
                     await asyncio.sleep(min(wait, LONGEST_WAIT))
                 uow = await load()
+                of_webhook = isinstance(extras, CommitExtras) and extras.inbox is not None
+                if of_webhook:  # it has a task of its own
+                    bind_loaded(uow)
                 result = self.foresee(uow, decide)
+                if of_webhook:  # the decision may have begun a refund
+                    bind_loaded(uow)
                 along = extras if isinstance(extras, CommitExtras) else extras(result)
                 if not uow.changed() and along.inbox is None:
                     return result

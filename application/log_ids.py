@@ -24,6 +24,23 @@ def bind_call(key: str | None = None, request_id: object = None) -> None:
     bind_contextvars(**{name: value for name, value in named.items() if value is not None})
 
 
+def bind_ids(**ids: str | UUID | None) -> None:
+    """Add ids that are known now to the log lines of this task, such as `order_id`."""
+    bind_contextvars(**{name: str(value) for name, value in ids.items() if value is not None})
+
+
+def bind_loaded(uow: UnitOfWork) -> None:
+    """Add the order and the refund of a command to the log lines of this task, and its transfer if
+    it is the only one."""
+    transfers, refund = uow.transfers(), uow.refund()
+    if refund is not None:
+        bind_ids(refund_id=refund.refund_id, order_id=refund.order_id)
+    if transfers:
+        bind_ids(order_id=transfers[0].order_id)
+    if len(transfers) == 1:
+        bind_ids(transfer_id=transfers[0].id, seller_id=transfers[0].seller_id)
+
+
 def ids_of(uow: UnitOfWork, subject_id: UUID) -> dict[str, str]:
     """Return the ids of a transfer, a refund or an order, under the names of the API."""
     try:

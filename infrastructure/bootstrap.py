@@ -32,7 +32,7 @@ from infrastructure.postgres.work_queue import PostgresWorkQueue
 from infrastructure.runtime import at_work
 from infrastructure.service import Service, Storage
 from infrastructure.settings import Settings
-from infrastructure.simulators.selection import DATA, made_secret, providers
+from infrastructure.simulators.selection import made_secret, providers
 from infrastructure.stripe.gateway import StripeGateway
 
 MOST_READ = 100
@@ -115,7 +115,7 @@ def database(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    embedded = EmbeddedPostgres(DATA / "postgres")
+    embedded = EmbeddedPostgres(settings.data_dir / "postgres")
     try:
         yield embedded.acquire()
     finally:

@@ -1,8 +1,9 @@
 """Python client of the ledger's HTTP API, made from the models of the API. The wheel has it as
 `transfer_ledger.client`.
 
-A call that an id makes repeatable is repeated by itself after a lost answer: the ledger recognizes
-the repetition. The action of a person is repeated only if it cannot have reached the ledger.
+A call that an id makes repeatable is repeated by itself after a lost answer, with the same body:
+the ledger recognizes the repetition. The action of a person is repeated only if it cannot have
+reached the ledger.
 """
 
 import random
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from infrastructure.web.endpoints.what_if import WhatIf, WhatIfIn
 from infrastructure.web.requests import OrderIn, PaidIn, PartIn, RefundIn, ShareIn
@@ -30,21 +31,33 @@ from infrastructure.web.responses import (
 )
 
 __all__ = [
+    "Balance",
+    "Feed",
+    "FeedEntry",
     "LedgerClient",
     "LedgerProblem",
     "LedgerUnreachable",
+    "Order",
     "OrderIn",
     "PaidIn",
     "PartIn",
+    "Payment",
+    "Refund",
     "RefundIn",
     "ShareIn",
+    "Transfer",
+    "WhatIf",
     "WhatIfIn",
 ]
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between two attempts."""
+LONGEST_WAIT = 30.0
+"""Seconds that the client waits at most when an answer asks for it (`Retry-After`)."""
 TRY_LATER: Final = (429, 502, 503, 504)
+NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""Failures after which no byte of the request has left."""
 TIMEOUT_SECONDS: Final = 30.0
 
 T = TypeVar("T")
@@ -52,17 +65,19 @@ T = TypeVar("T")
 
 class LedgerProblem(Exception):
     """The ledger refused a call. `code` is stable; `detail` names fault, expectation and remedy;
-    `request_id` is the id of the call in the ledger's log."""
+    `request_id` is the id of the call in the ledger's log; `problem` is the whole
+    application/problem+json (RFC 9457)."""
 
-    def __init__(self, status: int, code: str, detail: str, request_id: str) -> None:
-        self.http_status, self.code = status, code
-        self.detail, self.request_id = detail, request_id
+    def __init__(self, status: int, problem: Mapping[str, object], request_id: str) -> None:
+        code, detail = str(problem["code"]), str(problem["detail"])
+        self.http_status, self.problem = status, problem
+        self.code, self.detail, self.request_id = code, detail, request_id
         super().__init__(f"{detail} ({status} {code}, request {request_id})")
 
 
 class LedgerUnreachable(Exception):
-    """No answer came, or none of the ledger. The call may have taken effect: repeat it with the
-    same ids."""
+    """No answer came, or none that this client understands. The call may have taken effect: repeat
+    it with the same ids."""
 
 
 class LedgerClient:
@@ -70,7 +85,7 @@ class LedgerClient:
     connections.
 
     Methods raise LedgerProblem and LedgerUnreachable, and pydantic's ValidationError for a body
-    that the ledger would refuse.
+    that the ledger would refuse. `timeout`: seconds without progress of one attempt.
     """
 
     def __init__(
@@ -209,7 +224,10 @@ class LedgerClient:
             timeout=self._timeout if timeout is None else timeout,
         )
         response = self._answered(request, repeatable=repeatable)
-        return TypeAdapter(answer).validate_json(response.content)
+        try:
+            return TypeAdapter(answer).validate_json(response.content)
+        except ValidationError as error:
+            raise _not_understood(response) from error
 
     def _answered(self, request: httpx.Request, *, repeatable: bool) -> httpx.Response:
         for attempt in range(1, self._attempts + 1):
@@ -217,7 +235,7 @@ class LedgerClient:
             try:
                 response = self._http.send(request)
             except httpx.TransportError as error:
-                if last or not (repeatable or isinstance(error, httpx.ConnectError)):
+                if last or not (repeatable or isinstance(error, NOT_SENT)):
                     name = f"{request.method} {request.url.path}"
                     raise LedgerUnreachable(f"{name} was not answered: {error}") from error
                 time.sleep(_pause(attempt))
@@ -226,7 +244,7 @@ class LedgerClient:
                 return response
             if last or not repeatable or response.status_code not in TRY_LATER:
                 raise _problem(response, request)
-            time.sleep(_pause(attempt))
+            time.sleep(max(_pause(attempt), _asked_wait(response)))
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -240,11 +258,21 @@ def _pause(attempt: int) -> float:
     return random.uniform(0.5, 1.0) * min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE)
 
 
+def _asked_wait(response: httpx.Response) -> float:
+    """Return the seconds for which the answer asks, in `Retry-After`."""
+    asked = response.headers.get("retry-after", "")
+    return min(float(asked), LONGEST_WAIT) if asked.isascii() and asked.isdecimal() else 0.0
+
+
 def _problem(response: httpx.Response, request: httpx.Request) -> Exception:
     request_id = response.headers.get("x-request-id", request.headers["X-Request-Id"])
-    if not response.headers.get("content-type", "").startswith("application/problem+json"):
-        return LedgerUnreachable(
-            f"{request.url} answered {response.status_code}, and not as a ledger does."
-        )
-    told = response.json()
-    return LedgerProblem(response.status_code, told["code"], told["detail"], request_id)
+    try:
+        problem = TypeAdapter(dict[str, object]).validate_json(response.content)
+        return LedgerProblem(response.status_code, problem, request_id)
+    except (ValidationError, KeyError):
+        return _not_understood(response)
+
+
+def _not_understood(response: httpx.Response) -> LedgerUnreachable:
+    status, url = response.status_code, response.url
+    return LedgerUnreachable(f"{url} answered {status}, and not as a ledger of this release does.")

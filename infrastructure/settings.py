@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -114,6 +115,8 @@ class Settings:
     start_timeout: timedelta = timedelta(seconds=60)
     worker_metrics_port: int | None = None
     log_level: str = "info"
+    data_dir: Path = Path(".data")
+    """Directory of the embedded database and of the built-in simulators' books."""
 
     @property
     def api_tokens(self) -> tuple[str, ...]:
@@ -275,6 +278,7 @@ def settings_from(
         log_level=read(
             "LEDGER_LOG_LEVEL", _level, default.log_level, f"one of {', '.join(LEVELS)}"
         ),
+        data_dir=read("LEDGER_DATA_DIR", Path, default.data_dir, "a directory"),
     )
     _check_psp(settings)
     _check_token(settings)

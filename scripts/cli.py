@@ -89,18 +89,18 @@ class LazyGroup(TyperGroup):
             command.help = summary(name)
 
 
-def summary(name: str) -> str | None:
-    """Read the docstring of a command's function; for a group of commands, that of its module."""
+def summary(name: str) -> str:
+    """Read the first paragraph of the docstring of a command's function; for a group of commands,
+    of its module."""
     tree = ast.parse((Path(__file__).parent / "commands" / f"{MODULES[name]}.py").read_text())
     functions = (
         node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
-    return ast.get_docstring(
-        next(
-            (node for node in functions if node.name.rstrip("_").replace("_", "-") == name),
-            tree,
-        )
+    node = next(
+        (node for node in functions if node.name.rstrip("_").replace("_", "-") == name), tree
     )
+    paragraph = (ast.get_docstring(node) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())  # the terminal breaks the lines, not the source
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -121,5 +121,5 @@ def transfer_ledger(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Keep the ledger of sellers' transfers on Stripe Connect. Settings come from the environment,
-    see .env.template."""
+    """Keep the ledger of sellers' transfers on Stripe Connect. Settings come from the environment;
+    `transfer-ledger settings` shows those in force."""

@@ -278,7 +278,6 @@ def check_wheel() -> int:
         elsewhere.mkdir()
         steps = (
             ["python", "-c", "import domain; assert domain.OWNER"],
-            ["python", "-c", "from transfer_ledger.client import LedgerClient"],
             ["transfer-ledger", "demo"],
             ["transfer-ledger", "migrate", "up"],
         )
@@ -287,6 +286,15 @@ def check_wheel() -> int:
             for step in steps
         ]
         return max(*codes, serves(empty / "bin" / "transfer-ledger", elsewhere))
+
+
+BY_CLIENT = """
+import sys
+from transfer_ledger.client import LedgerClient
+with LedgerClient(sys.argv[1]) as ledger:
+    ledger.facts()
+"""
+"""Program that asks an installed ledger by its Python client."""
 
 
 def serves(program: Path, directory: Path) -> int:
@@ -315,6 +323,9 @@ def serves(program: Path, directory: Path) -> int:
             except OSError as error:
                 print(f"GET {url}: {error}", file=sys.stderr)
                 return 1
+        asked = [program.with_name("python"), "-c", BY_CLIENT, json.loads(said[-1])["url"]]
+        if subprocess.run(asked, cwd=directory).returncode:
+            return 1
         process.terminate()
         return process.wait(60)
     finally:

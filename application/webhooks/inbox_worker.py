@@ -29,7 +29,7 @@ from domain.errors import Conflict, NewerRelease, Unavailable
 BATCH, AT_ONCE = 64, 16
 """Webhooks that this process holds, and those that it handles at a time."""
 MAX_ATTEMPTS = 8
-"""Failed attempts after which an event is dead. `transfer-ledger replay` revives it."""
+"""Failed attempts after which an event is dead. `transfer-ledger inbox replay` revives it."""
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=5)
 PARKED_RETRY = timedelta(minutes=5)
 """First retry of a parked event in case the release by its subject was missed."""
@@ -94,18 +94,8 @@ class InboxLoop(Loop):
 
     async def _handle_batch(self, events: Sequence[ClaimedEvent]) -> None:
         ignored: dict[int, str] = {}
-        ends = await asyncio.gather(
-            *(self._one(event, ignored) for event in events), return_exceptions=True
-        )
-        for event, end in zip(events, ends, strict=True):
-            if isinstance(
-                end, BaseException
-            ):  # its lease expires, and it is claimed again; that counts as no attempt
-                log.warning(
-                    "a webhook's result could not be recorded",
-                    event_id=event.event_id,
-                    error=str(end),
-                )
+        handled = (self._one(event, ignored) for event in events)
+        await asyncio.gather(*handled, return_exceptions=True)
         await self._ignore({event.inbox_id: event for event in events}, ignored)
 
     async def _ignore(self, events: Mapping[int, ClaimedEvent], reasons: Mapping[int, str]) -> None:
@@ -116,15 +106,18 @@ class InboxLoop(Loop):
         except Exception as error:
             log.warning("ignored webhooks are closed one by one", error=str(error))
             for inbox_id, reason in reasons.items():
-                await self._attempt(
-                    events[inbox_id], partial(self._inbox.ignore, {inbox_id: reason})
-                )
+                event = events[inbox_id]
+                bind_webhook(event.provider, event.event_id, event.event_type, inbox_id)
+                await self._attempt(event, partial(self._inbox.ignore, {inbox_id: reason}))
 
     async def _one(self, event: ClaimedEvent, ignored: dict[int, str]) -> None:
         bind_webhook(event.provider, event.event_id, event.event_type, event.inbox_id)
         try:
             async with self._at_once:
                 await self._attempt(event, partial(self._handle, event, ignored))
+        except Exception as error:
+            # its lease expires, and it is claimed again; that counts as no attempt
+            log.warning("a webhook's result could not be recorded", error=str(error))
         finally:
             self._held.discard(event.inbox_id)
             if len(self._held) in (0, BATCH // 2):

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from application.gateways import PaymentGateway
+from application.log_ids import bind_ids
 from application.ports import OrderMatches
 from domain.provider_call.outcome import Failure
 from domain.provider_call.psp_objects import PaymentAtPsp
@@ -28,11 +29,14 @@ def order_to_pay(matches: OrderMatches) -> str | None:
 
 
 def _first(*found: str | None) -> str | None:
-    """Return the first known order. Names that lead to different orders are logged."""
+    """Return the first known order, and add it to the log lines. Names that lead to different
+    orders are logged."""
     orders = [order_id for order_id in found if order_id is not None]
     if len(set(orders)) > 1:
         log.warning("an event names several orders, the first one counts", orders=orders)
-    return orders[0] if orders else None
+    found_first = orders[0] if orders else None
+    bind_ids(order_id=found_first)
+    return found_first
 
 
 async def payment_at_psp(

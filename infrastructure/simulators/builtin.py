@@ -53,8 +53,14 @@ class BuiltinSimulators:
     def acquire(self) -> Urls:
         """Take the shared lock, and start the simulators if they do not run. Raises
         SimulatorNotStarted."""
-        self._base.mkdir(parents=True, exist_ok=True)
-        lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._base.mkdir(parents=True, exist_ok=True)
+            lease = os.open(self._base / "lease", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SimulatorNotStarted(
+                f"The built-in simulators cannot keep their books in {self._base} "
+                f"({error.strerror}); set LEDGER_DATA_DIR to a directory that you may write to."
+            ) from error
         fcntl.flock(lease, fcntl.LOCK_SH)
         self._lease = lease
         with (self._base / "start.lock").open("a") as start_lock:

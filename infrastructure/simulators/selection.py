@@ -5,7 +5,6 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -13,8 +12,6 @@ import structlog
 from infrastructure.settings import PSP_SIMULATOR_KEY, SIMULATOR_KEY, STRIPE, Settings
 from infrastructure.simulators.builtin import BuiltinSimulators, Urls
 from infrastructure.simulators.hyperswitch import HyperswitchControl
-
-DATA = Path(".data")
 
 log = structlog.get_logger()
 
@@ -62,7 +59,7 @@ async def _builtin(settings: Settings, stack: AsyncExitStack) -> Urls:
         if settings.database_url
         else ""
     )
-    simulators = BuiltinSimulators(DATA / f"simulator{suffix}")
+    simulators = BuiltinSimulators(settings.data_dir / f"simulator{suffix}")
     stack.callback(simulators.release)
     return await asyncio.to_thread(simulators.acquire)
 

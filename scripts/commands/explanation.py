@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.refund.state import RefundStatus
 from infrastructure.postgres.circuit_breaker import PostgresCircuitBreaker
 from infrastructure.postgres.directory import PostgresDirectory
 from infrastructure.postgres.read_side.as_of import AsOfQueries
@@ -19,6 +18,7 @@ from projections.alarm_causes import cause_of
 from projections.audit_trail.entries import Entry
 from projections.outlook import Outlook, outlook
 from projections.seller_transfers import SellerTransferRow
+from scripts.commands.hit_outlook import outlook_of
 from scripts.commands.output import money
 
 MOST_TRANSFERS = 20
@@ -82,20 +82,17 @@ class _Reader:
                 return await self._outlook(row), await self._reversals(row), facts
             case "order":
                 lines = await self._transfers(Filters(order_id=hit.id))
-                return _of_order(hit), lines, await self._trail.of_order(hit.id)
+                return outlook_of(hit), lines, await self._trail.of_order(hit.id)
             case "refund":
                 stream = await PostgresDirectory(self._storage.pool).refund_named(hit.id)
                 facts = await self._trail.of_stream(stream) if stream is not None else []
                 lines = await self._transfers(Filters(order_id=hit.order_id))
-                return _of_refund(hit), lines, facts
+                return outlook_of(hit), lines, facts
             case "seller":
                 lines = await self._transfers(Filters(seller_id=hit.id))
-                return Outlook("See its transfers.", "See its transfers.", "Nothing."), lines, []
-            case "webhook":
-                return _of_webhook(hit), [], []
+                return outlook_of(hit), lines, []
             case _:
-                waits = f"It is {hit.status or 'known'}: {hit.last_error or 'no error'}."
-                return Outlook(waits, "See its order.", "Nothing."), [], []
+                return outlook_of(hit), [], []
 
     async def alarms_of(self, hit: SearchHit) -> list[OpenAlarm]:
         """Return the open alarms about the thing, or about a transfer of an order."""
@@ -117,7 +114,7 @@ class _Reader:
         rows = await self._reads.transfers(filters, MOST_TRANSFERS)
         return [
             f"transfer   {row.transfer_id} of seller {row.seller_id}: "
-            f"{money(row.amount, row.currency)}, {row.status}. "
+            f"{money(row.amount, row.currency)}, {row.status}{_taken(row)}. "
             f"{(await self._outlook(row)).waits_for}"
             for row in rows
         ]
@@ -131,49 +128,19 @@ class _Reader:
         ]
 
 
+def _taken(row: SellerTransferRow) -> str:
+    """Tell the amount that came back, if any did."""
+    return f", {money(row.amount_reversed, row.currency)} reversed" if row.amount_reversed else ""
+
+
 def _title(hit: SearchHit) -> str:
     amount = (
         f" of {money(hit.amount, hit.currency)}" if hit.amount is not None and hit.currency else ""
     )
     seller = f", seller {hit.seller_id}" if hit.seller_id and hit.kind != "seller" else ""
     order = f", order {hit.order_id}" if hit.order_id and hit.kind != "order" else ""
-    status = f" is {hit.status}" if hit.status else ""
+    status = f": {hit.status}" if hit.status else ""
     return f"{hit.kind} {hit.id}{amount}{seller}{order}{status}"
-
-
-def _of_order(hit: SearchHit) -> Outlook:
-    if hit.status == "open":
-        return Outlook("The order is not paid.", "Its payment creates the transfers.", "Nothing.")
-    return Outlook("The order is paid; see its transfers.", "See its transfers.", "Nothing.")
-
-
-def _of_refund(hit: SearchHit) -> Outlook:
-    waits, then = {
-        RefundStatus.REQUESTED: ("It is not at the PSP yet.", "A worker requests it at the PSP."),
-        RefundStatus.SUBMITTED: ("The PSP has not decided.", "A worker asks the PSP again."),
-        RefundStatus.REVIEW: ("The PSP reviews it.", "A webhook or a worker brings the result."),
-        RefundStatus.FAILED: ("It has failed.", "Nothing is taken from the sellers for it."),
-    }.get(
-        RefundStatus(hit.status or RefundStatus.REQUESTED),
-        ("The refund itself has succeeded; see its transfers.", "See its transfers."),
-    )
-    return Outlook(waits, then, "Nothing.")
-
-
-def _of_webhook(hit: SearchHit) -> Outlook:
-    if hit.status == "parked":
-        waits = f"It waits for {hit.waiting_for}: {hit.last_error or ''}"
-        return Outlook(
-            waits,
-            "It is handled when that comes.",
-            f"Register that, or `inbox discard {hit.id}`.",
-        )
-    if hit.status == "dead":
-        fix = f"Correct the fault, then `inbox replay {hit.id}`."
-        return Outlook(f"Handling it failed: {hit.last_error or ''}", "Nothing by itself.", fix)
-    if hit.status == "stored":
-        return Outlook("A process has to handle it.", "`serve` or `worker` handles it.", "Nothing.")
-    return Outlook(f"It is {hit.status}: {hit.last_error or 'handled'}", "Nothing.", "Nothing.")
 
 
 def _waiting_since(facts: Sequence[Entry]) -> datetime | None:

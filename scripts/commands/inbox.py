@@ -1,5 +1,6 @@
 """Received webhooks: list them, handle one again, and fetch those that never arrived."""
 
+import getpass
 from datetime import datetime
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from scripts.commands.options import (
     require_one_of,
     require_text,
 )
-from scripts.commands.output import print_json, print_line, print_table
+from scripts.commands.output import print_json, print_line, print_result, print_table
 from scripts.exit_codes import FOUND, fail
 
 COLUMNS = (
@@ -60,17 +61,30 @@ def _cells(row: InboxRow) -> tuple[object, ...]:
     return row.inbox_id, *event, row.status, row.attempts, *waits
 
 
-@command(app, "transfer-ledger inbox replay 42")
-async def replay(inbox_id: InboxId) -> None:
+@command(app, "transfer-ledger inbox replay 42 --actor mia --reason 'the order is there now'")
+async def replay(
+    inbox_id: InboxId,
+    actor: Annotated[
+        str | None,
+        typer.Option(
+            help="Person or program that decides; stays in the audit trail. Without it, the user "
+            "of this machine."
+        ),
+    ] = None,
+    reason: Reason = "replayed on the command line",
+    as_json: AsJson = False,
+) -> None:
     """Handle a webhook again from the start. Effects that it has had already are not repeated."""
+    by = actor if actor is not None else f"user:{getpass.getuser()}"
+    require_text(actor=by, reason=reason)
     async with stored(read_settings(), writes=True) as storage:
-        replayed = await storage.inbox.replay(inbox_id)
-    if not replayed:
-        fail(
-            f"Webhook {inbox_id} does not exist, is being handled now, or has no body any more; "
-            "see `transfer-ledger inbox show`."
-        )
-    print_line(f"Webhook {inbox_id} is due now; a running process handles it.")
+        if await storage.inbox.body(inbox_id) == b"":
+            fail(f"The body of webhook {inbox_id} was erased; let the provider send it again.")
+        await storage.commands.inbox.ask_for_replay(inbox_id, by, reason)
+        if not await storage.inbox.replay(inbox_id):
+            fail(f"Webhook {inbox_id} is being handled now; see `transfer-ledger inbox show`.")
+    sentence = f"Webhook {inbox_id} is due now; a running process handles it."
+    print_result(as_json, {"inbox_id": inbox_id, "due": True}, sentence)
 
 
 @command(app, "transfer-ledger inbox show 42")
@@ -96,7 +110,7 @@ async def show(inbox_id: InboxId, as_json: AsJson = False) -> None:
 
 
 @command(app, "transfer-ledger inbox erase 42")
-async def erase(inbox_id: InboxId) -> None:
+async def erase(inbox_id: InboxId, as_json: AsJson = False) -> None:
     """Erase the body of a closed webhook now, since it may hold personal data. Its row stays, so
     that the same event later is a duplicate."""
     async with stored(read_settings(), writes=True) as storage:
@@ -106,7 +120,8 @@ async def erase(inbox_id: InboxId) -> None:
             f"Webhook {inbox_id} does not exist, or still waits to be handled; see "
             "`transfer-ledger inbox show`, and discard it first."
         )
-    print_line(f"The body of webhook {inbox_id} is erased; backups still have it.")
+    sentence = f"The body of webhook {inbox_id} is erased; backups still have it."
+    print_result(as_json, {"inbox_id": inbox_id, "erased": True}, sentence)
 
 
 @command(app, "transfer-ledger inbox discard 42 --actor mia --reason 'a test of the PSP'")
@@ -115,11 +130,9 @@ async def discard(inbox_id: InboxId, actor: Actor, reason: Reason, as_json: AsJs
     require_text(actor=actor, reason=reason)
     async with stored(read_settings()) as storage:
         news = await storage.commands.inbox.discard(inbox_id, actor, reason)
-    if as_json:
-        print_json([{"inbox_id": inbox_id, "status": "discarded", "news": news}])
-        return
     again = "is discarded; `inbox replay` handles it after all" if news else "was discarded before"
-    typer.echo(f"Webhook {inbox_id} {again}.")
+    row = {"inbox_id": inbox_id, "status": "discarded", "news": news}
+    print_result(as_json, row, f"Webhook {inbox_id} {again}.")
 
 
 @command(app, "transfer-ledger inbox poll")

@@ -24,7 +24,7 @@ from infrastructure.postgres.integrity.verify import verify as verify_database
 from projections.registry import DERIVED, Derived
 from scripts.commands.command import command, new_app
 from scripts.commands.options import AsJson, read_settings
-from scripts.commands.output import print_line
+from scripts.commands.output import print_line, print_result
 from scripts.exit_codes import FOUND, fail
 
 app = new_app()
@@ -87,6 +87,7 @@ def seal(
         Path | None, typer.Option(help="A new file; without it, standard output.")
     ] = None,
     key_file: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the head of the hash chain as JSON. Keep it out of reach of every account that can
     write to the database."""
@@ -103,7 +104,8 @@ def seal(
             file.write(content)
     except OSError as error:
         fail(f"The seal cannot be written to {out}: {error.strerror}; name a new file.")
-    print_line(f"Sealed position {made.position} in {out}.")
+    row = {"position": made.position, "file": str(out)}
+    print_result(as_json, row, f"Sealed position {made.position} in {out}.")
 
 
 def _record(url: str, kind: CheckKind, findings: int, position: int) -> None:

@@ -1,9 +1,9 @@
 """Options that several commands share, the environment's settings, and checks of option values."""
 
 import os
-from datetime import datetime
+import re
+from datetime import UTC, date, datetime, time
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -12,7 +12,15 @@ from infrastructure.settings import Settings, settings_from
 from scripts.exit_codes import fail
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-TransferId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the transfer.")]
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+TransferName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Id of the transfer, here or at Stripe; or of its order or refund, if only one "
+        "transfer can be meant.",
+    ),
+]
 Actor = Annotated[
     str, typer.Option(help="Person or program that decides; stays in the audit trail.")
 ]
@@ -28,11 +36,14 @@ def read_settings() -> Settings:
 
 
 def instant_of(option: str, text: str) -> datetime:
-    """Parse an instant with its time zone, or exit with 2."""
+    """Parse an instant with its time zone, or a date, which means its midnight in UTC; or exit
+    with 2."""
     try:
+        if DATE.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), time(), UTC)
         instant = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"{option} is {text!r}; expected an instant such as 2026-11-20T12:00:00Z.")
+        fail(f"{option} is {text!r}; expected an instant such as 2026-11-20T12:00:00Z, or a date.")
     if instant.tzinfo is None:
         fail(f"{option} is {text!r}, without a time zone; add Z for UTC.")
     return instant

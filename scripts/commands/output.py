@@ -2,7 +2,7 @@
 never markup, and never obeyed by the terminal."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -21,6 +21,14 @@ WIDEST = 100_000
 def print_json(rows: Iterable[object]) -> None:
     """Print rows as one JSON array."""
     typer.echo(json.dumps(list(rows), indent=2, default=str))
+
+
+def print_result(as_json: bool, row: Mapping[str, object], sentence: str) -> None:
+    """Print the result of a command that changes one thing: a sentence, or an array of one row."""
+    if as_json:
+        print_json([row])
+    else:
+        print_line(sentence)
 
 
 def print_line(text: str, *, err: bool = False) -> None:

@@ -108,6 +108,7 @@ async def _serve(settings: Settings, listening: socket.socket, look_up_first: bo
                 f"{here}/webhooks/hyperswitch",
                 service.settings.hyperswitch_webhook_secrets[0],
             )
+        listening.listen(server.config.backlog)  # a caller may connect as soon as it reads the line
         log.info(
             "serving", url=f"http://{host}:{port}", stripe=service.stripe_url, psp=service.psp_url
         )

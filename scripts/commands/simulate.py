@@ -59,8 +59,8 @@ def simulate(
         float | None, typer.Option(min=0, help="Days until card money is available; live: 2.")
     ] = None,
 ) -> None:
-    """Run the simulators of Stripe and of Hyperswitch on loopback; their control routes are under
-    /_sim/."""
+    """Run the simulators of Stripe and of Hyperswitch on loopback; `GET /_sim` lists the routes
+    that control each."""
     config = SimulatorConfig(
         seed=seed,
         state_file=state,

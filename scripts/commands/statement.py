@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -29,13 +30,19 @@ TEXTS = ("seller_id", "order_id", "refund_id", "stripe_transfer_id", "stripe_rev
 app = new_app()
 
 
-@command(
-    app, "transfer-ledger statement ada --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --csv"
-)
+@command(app, "transfer-ledger statement ada --month 2026-11 --csv")
 async def statement(
     seller: Annotated[str, typer.Argument(metavar="SELLER", help="The seller_id.")],
-    start: Annotated[str, typer.Option("--from", help="First instant of the period (RFC 3339).")],
-    end: Annotated[str, typer.Option("--to", help="End of the period (RFC 3339), not part of it.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="First instant of the period (RFC 3339), or date.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="End of the period (RFC 3339), not part of it.")
+    ] = None,
+    month: Annotated[
+        str | None,
+        typer.Option(metavar="YYYY-MM", help="A month in UTC, instead of --from and --to."),
+    ] = None,
     currency: Annotated[str | None, typer.Option(help="Only this currency.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
     as_json: AsJson = False,
@@ -44,9 +51,7 @@ async def statement(
     explain the difference."""
     if as_csv and as_json:
         fail("--csv and --json are both given; choose one.")
-    period = Period(instant_of("--from", start), instant_of("--to", end))
-    if period.end < period.start:
-        fail(f"--to is {instant(period.end)}, before --from at {instant(period.start)}; swap them.")
+    period = _period(start, end, month)
     async with stored(read_settings()) as storage:
         past = AsOfQueries(storage.pool, FactReader(storage.store))
         whole = await past.statement(seller, period, await past.moment())
@@ -55,6 +60,20 @@ async def statement(
     for unexplained in shown.unexplained:
         print_line(f"The statement does not tie out. {unexplained}", err=True)
     return FOUND if shown.unexplained else 0
+
+
+def _period(start: str | None, end: str | None, month: str | None) -> Period:
+    """Return the period that the options name, or exit with 2."""
+    if month is not None and (start, end) == (None, None):
+        first = instant_of("--month", f"{month}-01")
+        following = (first + timedelta(days=31)).replace(day=1)
+        return Period(first, following)
+    if month is not None or start is None or end is None:
+        fail("The period is missing or given twice; expected --from and --to, or --month.")
+    period = Period(instant_of("--from", start), instant_of("--to", end))
+    if period.end < period.start:
+        fail(f"--to is {instant(period.end)}, before --from at {instant(period.start)}; swap them.")
+    return period
 
 
 def _print_json(statement: SellerStatement) -> None:

@@ -58,7 +58,7 @@ def _lines(found: Explanation) -> list[str]:
     since = ""
     if found.since is not None:
         since = f" (since {instant(found.since)[:19]}Z, {age(found.now - found.since)})"
-    lines = [found.title, f"  waits for  {found.waits_for}{since}", f"  next       {found.next}"]
+    lines = [found.title, f"  now        {found.waits_for}{since}", f"  next       {found.next}"]
     lines += [f"  to do      {sentence}" for sentence in found.to_do]
     lines += [f"  alarm      {one.kind}: {' '.join(one.detail.split())}" for one in found.alarms]
     lines += [f"  {line}" for line in found.related]

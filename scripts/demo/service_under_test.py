@@ -28,7 +28,6 @@ from infrastructure.simulators.hyperswitch import (
     HyperswitchControl,
     running_hyperswitch,
 )
-from infrastructure.simulators.selection import DATA
 from infrastructure.simulators.stripe.control_client import SimulatorControl
 from infrastructure.simulators.stripe.server import running_simulator
 
@@ -59,6 +58,8 @@ class ServiceUnderTest:
     http: httpx.AsyncClient
 
     def __init__(self) -> None:
+        self._data = settings_from(os.environ).data_dir
+        self._log = self._data / "demo.log"
         self._stack = AsyncExitStack()
         self._secret = os.urandom(16).hex()
         self._events = 0
@@ -115,7 +116,7 @@ class ServiceUnderTest:
         await self._stack.aclose()
 
     def _fresh_database(self) -> str:
-        postgres = EmbeddedPostgres(DATA / "demo-postgres")
+        postgres = EmbeddedPostgres(self._data / "demo-postgres")
         self._stack.callback(postgres.release)
         with psycopg.connect(postgres.acquire(), autocommit=True) as connection:
             connection.execute(
@@ -128,7 +129,7 @@ class ServiceUnderTest:
 
     async def start(self) -> None:
         """Start the ledger and wait until it is ready."""
-        log = (DATA / "demo.log").open("ab")
+        log = self._log.open("ab")
         self._stack.callback(log.close)
         clean = {
             name: value
@@ -163,9 +164,7 @@ class ServiceUnderTest:
     async def _is_ready(self) -> bool:
         assert self._serving is not None
         if self._serving.returncode is not None:
-            raise DemoFailed(
-                f"The ledger ended with {self._serving.returncode}; see {DATA / 'demo.log'}."
-            )
+            raise DemoFailed(f"The ledger ended with {self._serving.returncode}; see {self._log}.")
         try:
             return (await self.http.get("/readyz")).status_code == 200
         except httpx.TransportError:
@@ -282,7 +281,7 @@ class ServiceUnderTest:
         while not await condition():
             if time.monotonic() > deadline:
                 raise DemoFailed(
-                    f"After {WITHIN:.0f} s this has not happened: {what}. See {DATA / 'demo.log'}."
+                    f"After {WITHIN:.0f} s this has not happened: {what}. See {self._log}."
                 )
             await asyncio.sleep(POLL)
 

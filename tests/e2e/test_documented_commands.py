@@ -17,6 +17,7 @@ import typer
 
 from infrastructure.simulators.stripe import SimulatorControl
 from scripts.cli import app
+from tests.scripts.test_command_line import run
 from tests.support.ledger_process import FOREIGN, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -101,16 +102,35 @@ async def test_first_transfer_with_a_test_key_works(
     await stripe.change_account("acct_1anna")
     await stripe.fund("usd", 10_000)
     script = block("docs/quickstart-real-keys.md", "api=").replace("acct_…", "acct_1anna")
-    async with serving(
-        tmp_path,
-        DATABASE_URL=database_url,
-        STRIPE_API_KEY="sk_test_0123456789abcdef",
-        STRIPE_API_BASE=stripe.url,
-    ) as said:
+    settings = {"DATABASE_URL": database_url, "STRIPE_API_BASE": stripe.url}
+    settings["STRIPE_API_KEY"] = "sk_test_0123456789abcdef"
+    checks = ("doctor", "--seller-account", "acct_1anna")
+    async with serving(tmp_path, **settings) as said:
+        checked = await asyncio.to_thread(lambda: run(*checks, **settings))
         out = await executed(script.replace("http://127.0.0.1:8000", said["url"]), tmp_path)
+    for part in ("stripe key", "stripe connect", "stripe balance", "seller's account acct_1anna"):
+        assert f"ok    {part}: " in checked.stdout
     assert '"fact":"RefundAllocated"' in out.replace(" ", "")
     (transfer,) = (await stripe.ledger())["transfers"]
     assert (transfer["amount"], transfer["amount_reversed"]) == (900, 360)
+
+
+@needs_curl
+async def test_simulators_say_a_command_that_starts_their_webhooks(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "scripts", "simulate", "--stripe-port", "0",
+        "--hyperswitch-port", "0", cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            said = [(await process.stdout.readline()).decode() for _ in range(3)]
+        command = said[2].partition("with: ")[2].replace("…", "a-secret")
+        assert command.startswith("curl ")
+        await executed(command, tmp_path)
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 def command_lines() -> dict[tuple[str, ...], set[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.release import release
-from scripts.cli import GROUPS
+from scripts.cli import GROUPS, summary
 from tests.scripts.test_command_line import run
 from tests.test_public_names import settings_names
 
@@ -33,6 +33,11 @@ def test_help_imports_no_slow_package() -> None:
         [sys.executable, "-c", program, *SLOW], capture_output=True, text=True, cwd=root, check=True
     )
     assert (done.stderr.strip(), "simulate-week" in done.stdout) == ("[]", True)
+
+
+def test_summaries_of_commands_are_whole_lines() -> None:
+    names = [name for group in GROUPS.values() for name in group]
+    assert [name for name in names if "\n" in summary(name) or not summary(name)] == []
 
 
 def test_shell_completes_the_names_of_commands() -> None:

@@ -91,9 +91,9 @@ async def test_why_tells_the_waiting_the_facts_and_the_remedy(database_url: str)
     shown = run("why", "req_42", DATABASE_URL=database_url)
     assert shown.returncode == 0
     first, *rest = shown.stdout.splitlines()
-    assert first == f"transfer {transfer_id} of 9.00 EUR, seller s1, order {order_id} is failed"
+    assert first == f"transfer {transfer_id} of 9.00 EUR, seller s1, order {order_id}: failed"
     text = "\n".join(rest)
-    assert "waits for  The platform's balance at Stripe is too low. (since " in text
+    assert "now        The platform's balance at Stripe is too low. (since " in text
     assert "next       A worker tries to pay the seller at " in text
     assert "to do      A balance at Stripe is too low: add funds" in text
     assert "docs/runbook.md#alarm-awaiting_funds" in text

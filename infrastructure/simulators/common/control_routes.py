@@ -28,8 +28,12 @@ POLL_AT_MOST = 300.0
 
 
 def routes_of(world: World, controls: Sequence[ControlRoute[World]]) -> list[Route]:
+    """Return the routes of a simulator's control; `GET /_sim` lists them."""
     shared = [Route(path, _endpoint(world, act), methods=[method]) for method, path, act in SHARED]
+    every = sorted({(path, method) for method, path, _ in (*SHARED, *controls)})
+    listing = {"data": [f"{method} {path}" for path, method in every]}
     return [
+        Route("/_sim", _endpoint(world, lambda *_: listing), methods=["GET"]),
         *shared,
         *(Route(path, _endpoint(world, act), methods=[method]) for method, path, act in controls),
     ]

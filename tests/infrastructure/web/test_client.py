@@ -2,7 +2,10 @@
 answers."""
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -24,6 +27,7 @@ from infrastructure.service import Service
 from tests.infrastructure.web.conftest import TOKEN
 from tests.support.web_server import served
 
+ROOT = Path(__file__).parents[3]
 LOST_REQUEST, LOST_ANSWER, SENT, BUSY = "lost request", "lost answer", "sent", "busy"
 T = TypeVar("T")
 
@@ -61,6 +65,7 @@ async def url(app: Starlette) -> AsyncIterator[str]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_clients, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(of_clients, "LONGEST_WAIT", 0.0)
 
 
 def order(order_id: str = "o/1?", amount: int = 100) -> OrderIn:
@@ -147,6 +152,7 @@ async def test_refusal_is_a_problem_with_its_code_and_request_id(url: str) -> No
     problem = await asyncio.to_thread(refused)
     assert (problem.http_status, problem.code) == (409, "content_differs")
     assert problem.request_id in str(problem)
+    assert problem.problem["title"] == "The same id with other content"
 
     def unauthorized() -> None:
         with LedgerClient(url, "wrong") as ledger:
@@ -167,3 +173,73 @@ async def test_unavailable_database_is_tried_again(url: str, service: Service) -
     with pytest.raises(LedgerProblem, match="database_unavailable"):
         await asyncio.to_thread(ask)
     assert len(network.ids) == 3
+
+
+class OtherServer(httpx.BaseTransport):
+    """A server that gives these answers, the last one again and again, and keeps the bodies."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        self._answers, self.bodies = list(answers), list[bytes]()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(request.read())
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>sign in to the wireless network</html>"),
+        httpx.Response(200, json={"order_id": "o1"}),
+        httpx.Response(302, headers={"Location": "/elsewhere"}),
+        httpx.Response(404, text="no such page"),
+        httpx.Response(409, json={"error": "not a problem of the ledger"}),
+    ],
+    ids=["html", "other json", "redirect", "other 404", "other problem"],
+)
+def test_answer_of_another_server_is_no_answer_of_the_ledger(answer: httpx.Response) -> None:
+    with (
+        LedgerClient("http://ledger", transport=OtherServer(answer)) as ledger,
+        pytest.raises(LedgerUnreachable, match="not as a ledger of this release does"),
+    ):
+        ledger.order("o1")
+
+
+def test_repetition_has_the_same_body() -> None:
+    server = OtherServer(httpx.Response(429), httpx.Response(502), httpx.Response(404))
+    with (
+        LedgerClient("http://ledger", transport=server) as ledger,
+        pytest.raises(LedgerUnreachable),
+    ):
+        ledger.register_order(order())
+    assert (len(server.bodies), len(set(server.bodies))) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "longest", "waited"),
+    [("5", 30.0, 5), ("3600", 30.0, 30), ("", 30.0, 0), ("soon", 30.0, 0), ("-1", 30.0, 0)],
+)
+def test_wait_that_an_answer_asks_for_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, asked: str, longest: float, waited: float
+) -> None:
+    """`Retry-After` of the ledger's 503 is 5 seconds."""
+    slept: list[float] = []
+    monkeypatch.setattr(of_clients, "LONGEST_WAIT", longest)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    busy = httpx.Response(503, headers={"Retry-After": asked} if asked else {})
+    with (
+        LedgerClient("http://ledger", attempts=2, transport=OtherServer(busy)) as ledger,
+        pytest.raises(LedgerUnreachable),
+    ):
+        ledger.order("o1")
+    assert slept == [waited]
+
+
+async def test_documented_program_works(url: str) -> None:
+    page = (ROOT / "docs" / "python_client.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    program = program.replace("http://127.0.0.1:8000", url).replace("the token", TOKEN)
+    program = program.replace("transfer_ledger.client", "infrastructure.client")
+    named: dict[str, object] = {}
+    await asyncio.to_thread(exec, program, named)
+    assert named["left"] == 600

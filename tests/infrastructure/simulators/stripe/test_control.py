@@ -37,6 +37,16 @@ async def test_same_seed_and_calls_give_same_answers(api_at: OpenCaller) -> None
     assert stories[0][0]["transfers"][0]["id"] == "tr_1Q7sim00000001"
 
 
+async def test_control_lists_its_routes() -> None:
+    async with (
+        running_simulator() as (simulator, _),
+        httpx.AsyncClient(base_url=simulator.url, trust_env=False) as http,
+    ):
+        listed = (await http.get("/_sim")).json()["data"]
+        assert {"POST /_sim/fund", "GET /_sim/ledger", "DELETE /_sim/faults"} <= set(listed)
+        assert len(listed) > 30
+
+
 async def test_snapshot_restores_objects_and_keys(
     api: StripeCaller, control: SimulatorControl
 ) -> None:
