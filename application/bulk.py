@@ -6,6 +6,7 @@ at most one retry is then recorded twice.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -24,6 +25,8 @@ LEASE = timedelta(seconds=60)
 BETWEEN_LOOKS = 5.0
 """Seconds until the next look for a job; a new job wakes the loop at once."""
 LONGEST_REFUSAL = 500
+MOST_REFUSALS = 100
+"""Refusals of a job that are kept with their transfer and reason; the others are counted."""
 RETRYABLE = (
     TransferStatus.PENDING,
     TransferStatus.FAILED,
@@ -41,14 +44,18 @@ class BulkKind(StrEnum):
 
 
 class BulkFilter(NamedTuple):
-    """Filter of the transfers of a job; None does not filter. `error`: beginning of the last
-    error."""
+    """Filter of the transfers of a job; None does not filter. Its members mean the same as those of
+    the list of transfers, so that a job concerns the transfers that the list shows."""
 
     status: str | None = None
     seller_id: str | None = None
     order_id: str | None = None
+    refund_id: str | None = None
     destination: str | None = None
+    currency: str | None = None
     waiting_for: str | None = None
+    min_amount: int | None = None
+    attempts: int | None = None
     error: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -56,7 +63,7 @@ class BulkFilter(NamedTuple):
 
 class BulkJob(NamedTuple):
     """A job and its progress. `done` counts the handled targets, `refused` those of them that the
-    ledger refused."""
+    ledger refused; `refusals` are the first `MOST_REFUSALS`. `cancelled_by` ended it early."""
 
     job_id: str
     kind: str
@@ -67,6 +74,10 @@ class BulkJob(NamedTuple):
     done: int
     refused: int
     last_refusal: str | None
+    refusals: Sequence[Mapping[str, str]]
+    """`transfer_id` and `reason` of each."""
+    cancelled_by: str | None
+    cancel_reason: str | None
     created_at: datetime
     ended_at: datetime | None
 
@@ -80,6 +91,16 @@ class BulkSlice(NamedTuple):
     reason: str
     done: int
     targets: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkMoney:
+    """Open money behind the targets of a job: the sum in minor units, and the number of amounts."""
+
+    currency: str
+    direction: str
+    amount: int
+    number: int
 
 
 class TooManyTargets(Refused):
@@ -102,7 +123,7 @@ class BulkJobs(Protocol):
         self, holder: str, lease: timedelta, job_id: str, done: int, refusal: str | None
     ) -> bool:
         """Record that one more target than `done` is handled; False if the job is not ours any
-        more."""
+        more, or has been cancelled."""
 
     async def release(self, holder: str) -> None:
         """Let other processes go on with the jobs of this one."""
@@ -127,7 +148,7 @@ class BulkLoop(Loop):
                 break
             refusal = await self._refusal(work, target)
             if not await self._jobs.advance(self._holder, LEASE, work.job_id, done, refusal):
-                return 0.0  # another process goes on, since our lease had ended
+                return 0.0  # another process goes on, since our lease had ended; or it is cancelled
         if self._stopping.is_set():
             await self._jobs.release(self._holder)
         return 0.0
