@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infrastructure.web.console import desk, lists, pages
+from infrastructure.web.console import bulk, desk, lists, pages
 from infrastructure.web.console.actions import ACTIONS, act
 from infrastructure.web.console.entrance import Entrance, show_sign_in, sign_in, sign_out
 from infrastructure.web.console.visit import RELEASE, ROOT, STATIC, Visit
@@ -58,6 +58,9 @@ PAGES: Sequence[Page] = (
     Page("/search", desk.search),
     Page("/transfers", pages.list_transfers),
     Page("/transfers.csv", pages.export_transfers),
+    Page("/retry-all", bulk.retry_all, ("GET", "POST")),
+    Page("/bulk", bulk.list_bulk),
+    Page("/bulk/{job_id}", bulk.show_bulk),
     Page("/transfers/{transfer_id}", pages.show_transfer),
     Page("/transfers/{transfer_id}/proof", pages.prove_transfer),
     Page("/orders/{order_id}", pages.show_order),
@@ -73,7 +76,7 @@ PAGES: Sequence[Page] = (
     Page("/pauses", lists.list_pauses),
     Page("/audit", lists.list_human_acts),
     Page("/settings", lists.list_settings),
-    *(Page(f"/{one.path}", partial(act, one), ("GET", "POST")) for one in ACTIONS),
+    *(Page(f"/{one.path}", partial(act, one), ("GET", "POST")) for one in (*ACTIONS, bulk.CANCEL)),
 )
 DOORS: Sequence[Door] = (
     Door("/sign-in", show_sign_in, ("GET",)),
