@@ -28,7 +28,8 @@ pytestmark = [
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390)}
 END_SESSIONS = (
     "select pg_terminate_backend(pid) from pg_stat_activity "
-    "where pid <> pg_backend_pid() and datname = current_database()"
+    "where pid <> pg_backend_pid() and datname = current_database() "
+    "and query not like 'alter database%'"  # the session that ends the trouble
 )
 
 
@@ -43,8 +44,9 @@ async def test_every_page_is_taken(
         troubled_console(settings, stripe, view) as (url, service, troubles),
         chromium(BROWSER or "") as browser,
     ):
-        for path in more_pages(troubles):
-            await take(browser, url, path, re.sub(r"[^a-z]+", "-", path.lower())[:40].strip("-"))
+        for number, path in enumerate(more_pages(troubles), 1):
+            words = re.sub(r"[^a-z]+", "-", path.lower())[:40].strip("-")
+            await take(browser, url, path, f"{number:02}-{words or 'overview'}")
         await refuse_the_key(LedgerCaller(service), stripe, view)
         await take(browser, url, "", "overview-wrong-key")
         with read_only(database_url):
@@ -67,7 +69,7 @@ async def take(browser: Browser, url: str, path: str, name: str) -> None:
         )
         page = await context.new_page()
         await page.goto(f"{url}/console{path}")
-        target = Path(DIRECTORY) / f"{name or 'overview'}-{look}.png"
+        target = Path(DIRECTORY) / f"{name}-{look}.png"
         await page.screenshot(path=target, full_page=True)
         await context.close()
 

@@ -25,6 +25,7 @@ PAGE = 50
 TREND = timedelta(hours=24)
 SAMPLE_SECONDS = 900
 TREND_HEIGHT = 20
+MOST_REASONS = 3
 _PAGES = {
     "transfer": "transfers/{id}",
     "order": "orders/{id}",
@@ -178,7 +179,9 @@ def halts(machine: MachineState, now: datetime) -> list[Halt]:
     """Describe the troubles that stop the whole ledger, each with its remedy."""
     told = []
     if not machine.can_write:
-        told.append(Halt("The ledger cannot work", [*machine.reasons, CANNOT_WORK]))
+        # loops stop because of the database, so the database comes first
+        reasons = sorted(machine.reasons, key=lambda reason: reason.startswith("the loop "))
+        told.append(Halt("The ledger cannot work", [*reasons[:MOST_REASONS], CANNOT_WORK]))
     since = _since(machine, now)
     if machine.stripe is StripeState.KEY_REFUSED:
         lines = [*([machine.stripe_detail] if machine.stripe_detail else []), KEY_REFUSED]
