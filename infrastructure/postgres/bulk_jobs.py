@@ -55,7 +55,7 @@ class PostgresBulkJobs:
 
     async def money(self, targets: Sequence[UUID]) -> list[BulkMoney]:
         """Return the open money behind targets, by currency and direction."""
-        return await fetch_rows(self._pool, BulkMoney, SQL["money"], (list(targets),))
+        return await fetch_by_index(self._pool, BulkMoney, SQL["money"], (list(targets),))
 
     async def begin(
         self,

@@ -19,12 +19,11 @@ DIRECTIONS: Final = {"to_sellers": "to sellers", "from_sellers": "back from sell
 
 
 async def plan_cancel(visit: Visit, ids: Mapping[str, str]) -> Plan:
-    """Plan to end a job early."""
-    job = await visit.ledger.get(path_of("/v1/bulk/{job_id}", **ids))
+    """Plan to end a job early. The effects name no number: it changes while a person reads."""
+    await visit.ledger.get(path_of("/v1/bulk/{job_id}", **ids))
     effects = [
-        "The job ends before its next transfer: "
-        f"{job['total'] - job['done']} of {job['total']} are not handled yet.",
-        "Transfers that it has retried stay retried: their calls are under way or made.",
+        "The job ends before its next step; everything that it has not handled stays as it is.",
+        "Its steps until then stay: their calls are under way or made.",
     ]
     return Plan("Cancel the bulk job", effects)
 
@@ -35,7 +34,7 @@ CANCEL: Final = Action(
     "bulk/{job_id}",
     "Cancel the job",
     plan_cancel,
-    "The job has ended. Transfers that it has not handled stay as they were.",
+    "The job has ended. Everything that it has not handled stays as it was.",
     dangerous=True,
 )
 
@@ -55,7 +54,7 @@ async def retry_all(visit: Visit) -> Response:
             "Your role may read, and change nothing; sign in with the token of an operator.",
         )
     filters = filters_of(visit)
-    if visit.request.method == "GET":
+    if visit.request.method != "POST":  # HEAD comes without the form's token
         return await _preview(visit, filters, None)
     form = visit.form
     author = {"actor": form["actor"]} if form.get("actor") else {}

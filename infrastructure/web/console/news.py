@@ -27,6 +27,8 @@ HEADERS: Final = {"X-Accel-Buffering": "no"}
 async def stream_news(visit: Visit) -> Response:
     """Answer with the newest position now, after each append, and as a sign of life. An idle stream
     makes no query: appends of all processes wake it."""
+    if visit.request.method == "HEAD":
+        return Response(headers=HEADERS, media_type=EVENT_STREAM)
     news = visit.backend.service.news
     require_room(news)
     return StreamingResponse(_events(visit, news), headers=HEADERS, media_type=EVENT_STREAM)

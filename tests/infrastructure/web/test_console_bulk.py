@@ -117,7 +117,7 @@ async def test_running_job_is_cancelled_with_a_reason(
     progress = await begun(mia)
     cancel = f"{progress}/cancel"
     asked = await mia.get(cancel)
-    assert "2 of 2 are not handled yet" in asked.text
+    assert "everything that it has not handled stays as it is" in asked.text
     assert (await submit(mia, cancel, asked, reason="")).status_code == 422
     assert (await submit(mia, cancel, asked, reason="too early")).status_code == 303
     page = await mia.get(progress)
@@ -144,3 +144,12 @@ async def test_auditor_begins_and_cancels_no_job(
 async def test_filter_that_cannot_be_meant_is_refused(mia: httpx.AsyncClient) -> None:
     for query in ("seller_id=a%E2%80%AEb", "min_amount=x", "status=paid"):
         assert (await mia.get(f"/console/retry-all?{query}")).status_code == 422, query
+
+
+async def test_head_without_a_form_begins_nothing(
+    mia: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker, client: httpx.AsyncClient
+) -> None:
+    await given_up(shop, at_stripe, 1)
+    assert (await mia.head(STUCK)).status_code == 200
+    assert (await mia.head("/console/news")).headers["content-type"].startswith("text/event-stream")
+    assert (await client.get("/v1/bulk")).json()["data"] == []
