@@ -78,7 +78,7 @@ async def test_first_page_says_when_it_cannot_renew_itself(desk: Desk) -> None:
     assert await page.evaluate(SHIFTS) == 0
     await expect(page.get_by_role("link", name="Overview")).to_be_focused()
     await expect(page.locator("#stale")).to_be_hidden()
-    await page.get_by_role("link", name="Webhooks").click()
+    await page.get_by_role("link", name="Webhooks", exact=True).click()
     await expect(page).to_have_url(f"{desk.url}/console/inbox")
     await page.route("**/inbox", lambda route: route.abort())
     await page.evaluate(RENEW)
