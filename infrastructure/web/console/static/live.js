@@ -4,7 +4,7 @@
 (() => {
   const SECONDS = 30; // between two loads without news
   const SILENCE = 45_000; // milliseconds after which a stream is taken for dead, such as after a sleep
-  let stream, heard = 0, kept;
+  let stream, heard = 0, newest = 0, kept;
 
   const region = () => document.querySelector("[data-live]");
   const links = (part) => [...part.querySelectorAll("a[href]")];
@@ -21,6 +21,11 @@
     if (live && !document.hidden) live.dispatchEvent(new Event("news"));
   }
 
+  function catchUp() {
+    const shown = Number(region().dataset.position);
+    if (shown && newest > shown) renew();
+  }
+
   // A visible page holds one connection, a hidden one none: browsers allow six for each host.
   function listen() {
     const live = region();
@@ -30,7 +35,8 @@
     stream = new EventSource(live.dataset.news);
     stream.onmessage = (event) => {
       heard = Date.now();
-      if (Number(event.data) > Number(region().dataset.position)) renew();
+      newest = Number(event.data);
+      catchUp();
     };
   }
 
@@ -89,6 +95,9 @@
     if (kept.same) live.querySelectorAll("details").forEach((one, at) => { one.open = kept.open[at] || one.open; });
     kept = undefined;
   });
+
+  // News during a load are shown by another one.
+  document.addEventListener("htmx:afterSettle", () => { if (region()) catchUp(); });
 
   const silent = () => say("The ledger does not answer: this page shows an earlier state.");
   document.addEventListener("htmx:sendError", silent);
