@@ -7,6 +7,7 @@ the job, nor the jobs behind it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -28,6 +29,8 @@ LONGEST_REFUSAL = 500
 WAITS = (0.25, 1.0, 4.0)
 """Seconds between the attempts on a target whose error may pass: a lost race, a lock, a database
 that does not answer. After the last one the error counts as the target's failure."""
+MOST_REFUSALS = 100
+"""Refusals of a job that are kept with their target and reason; the others are counted."""
 RETRYABLE = (
     TransferStatus.PENDING,
     TransferStatus.FAILED,
@@ -48,14 +51,18 @@ class BulkKind(StrEnum):
 
 
 class BulkFilter(NamedTuple):
-    """Filter of the transfers of a job; None does not filter. `error`: beginning of the last
-    error."""
+    """Filter of the transfers of a job; None does not filter. Its members mean the same as those of
+    the list of transfers, so that a job concerns the transfers that the list shows."""
 
     status: str | None = None
     seller_id: str | None = None
     order_id: str | None = None
+    refund_id: str | None = None
     destination: str | None = None
+    currency: str | None = None
     waiting_for: str | None = None
+    min_amount: int | None = None
+    attempts: int | None = None
     error: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -75,7 +82,7 @@ class WebhookFilter(NamedTuple):
 
 class BulkJob(NamedTuple):
     """A job and its progress. `done` counts the handled targets, `refused` those of them that the
-    ledger refused."""
+    ledger refused; `refusals` are the first `MOST_REFUSALS`. `cancelled_by` ended it early."""
 
     job_id: str
     kind: str
@@ -86,6 +93,10 @@ class BulkJob(NamedTuple):
     done: int
     refused: int
     last_refusal: str | None
+    refusals: Sequence[Mapping[str, str]]
+    """`transfer_id` and `reason` of each."""
+    cancelled_by: str | None
+    cancel_reason: str | None
     created_at: datetime
     ended_at: datetime | None
 
@@ -99,6 +110,16 @@ class BulkSlice(NamedTuple):
     reason: str
     done: int
     targets: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkMoney:
+    """Open money behind the targets of a job: the sum in minor units, and the number of amounts."""
+
+    currency: str
+    direction: str
+    amount: int
+    number: int
 
 
 class TooManyTargets(Refused):
@@ -121,7 +142,7 @@ class BulkJobs(Protocol):
         self, holder: str, lease: timedelta, job_id: str, done: int, refusal: str | None
     ) -> bool:
         """Record that one more target than `done` is handled; False if the job is not ours any
-        more."""
+        more, or has been cancelled."""
 
     async def release(self, holder: str) -> None:
         """Let other processes go on with the jobs of this one."""
@@ -158,7 +179,7 @@ class BulkLoop(Loop):
             if self._stopping.is_set() and refusal is not None:
                 break  # it may be an error that passes: another process tries the target again
             if not await self._jobs.advance(self._holder, LEASE, work.job_id, done, refusal):
-                return 0.0  # another process goes on, since our lease had ended
+                return 0.0  # another process goes on, since our lease had ended; or it is cancelled
         if self._stopping.is_set():
             await self._jobs.release(self._holder)
         return 0.0

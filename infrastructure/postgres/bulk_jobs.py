@@ -2,24 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.types.json import Json
 
 from application.bulk import (
+    MOST_REFUSALS,
     MOST_TARGETS,
     RETRYABLE,
     BulkFilter,
     BulkJob,
     BulkKind,
+    BulkMoney,
     BulkSlice,
     TooManyTargets,
     WebhookFilter,
 )
-from infrastructure.postgres.connections import Pool, execute, fetch_all, fetch_one, fetch_rows
+from infrastructure.postgres.connections import (
+    Pool,
+    execute,
+    fetch_all,
+    fetch_by_index,
+    fetch_one,
+    fetch_rows,
+)
 from infrastructure.postgres.named_queries import queries
+from infrastructure.postgres.read_side.lists import FILTERS, transfer_conditions
 
 SQL = queries("bulk_jobs")
+
+
+class _Target(NamedTuple):
+    transfer_id: UUID
 
 
 class PostgresBulkJobs:
@@ -32,12 +47,17 @@ class PostgresBulkJobs:
     async def matches(self, given: BulkFilter) -> list[UUID]:
         """List the transfers that a job with this filter concerns, oldest first. Raises
         TooManyTargets."""
-        statuses = [given.status] if given.status is not None else list(map(str, RETRYABLE))
-        values = {**given._asdict(), "statuses": statuses, "limit": MOST_TARGETS + 1}
-        rows = await fetch_all(self._pool, SQL["matches"], values)
+        where, values = transfer_conditions(given)
+        query = SQL["matches"].replace(FILTERS, " and ".join(["true", *where]).encode())
+        values |= {"statuses": list(map(str, RETRYABLE)), "limit": MOST_TARGETS + 1}
+        rows = await fetch_by_index(self._pool, _Target, query, values)
         if len(rows) > MOST_TARGETS:
             raise TooManyTargets
-        return [row[0] for row in rows]
+        return [row.transfer_id for row in rows]
+
+    async def money(self, targets: Sequence[UUID]) -> list[BulkMoney]:
+        """Return the open money behind targets, by currency and direction."""
+        return await fetch_by_index(self._pool, BulkMoney, SQL["money"], (list(targets),))
 
     async def webhooks(self, given: WebhookFilter) -> list[UUID]:
         """List the parked and dead webhooks that a job with this filter concerns, oldest first, by
@@ -72,6 +92,15 @@ class PostgresBulkJobs:
         """Return a job; None if there is none with this id."""
         return next(iter(await fetch_rows(self._pool, BulkJob, SQL["job"], (job_id,))), None)
 
+    async def recent(self, limit: int) -> list[BulkJob]:
+        """List the newest jobs."""
+        return await fetch_rows(self._pool, BulkJob, SQL["recent"], (limit,))
+
+    async def cancel(self, job_id: str, actor: str, reason: str) -> bool:
+        """End a job before its next target; False if there is no such job, or it has ended."""
+        values = {"job_id": job_id, "actor": actor, "reason": reason}
+        return await execute(self._pool, SQL["cancel"], values) > 0
+
     async def claim(self, holder: str, lease: timedelta, limit: int) -> BulkSlice | None:
         values = {"holder": holder, "lease": lease, "limit": limit}
         return next(iter(await fetch_rows(self._pool, BulkSlice, SQL["claim"], values)), None)
@@ -86,6 +115,7 @@ class PostgresBulkJobs:
             "done": done,
             "refused": int(refusal is not None),
             "refusal": refusal,
+            "most": MOST_REFUSALS,
         }
         return await execute(self._pool, SQL["advance"], values) > 0
 
@@ -99,7 +129,7 @@ class PostgresBulkJobs:
 def filter_as_text(given: BulkFilter | WebhookFilter) -> Mapping[str, str]:
     """Return the filter with the members that are set, as text."""
     return {
-        name: value.isoformat() if isinstance(value, datetime) else value
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
         for name, value in given._asdict().items()
         if value is not None
     }

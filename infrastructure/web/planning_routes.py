@@ -2,6 +2,7 @@
 
 from infrastructure.web.endpoints import bulk, bulk_webhooks, what_if
 from infrastructure.web.operation import CHECKOUT_OR_READERS, ApiOperation
+from infrastructure.web.requests import RetryIn
 
 PLANNING: tuple[ApiOperation, ...] = (
     ApiOperation(
@@ -34,12 +35,24 @@ PLANNING: tuple[ApiOperation, ...] = (
         body=bulk_webhooks.BulkWebhooksIn,
     ),
     ApiOperation(
+        "GET", "/v1/bulk", bulk.list_bulk, "List the newest bulk jobs.", {200: bulk.BulkList}
+    ),
+    ApiOperation(
         "GET",
         "/v1/bulk/{job_id}",
         bulk.show_bulk,
         "Show the progress of a bulk job.",
         {200: bulk.Bulk},
         ("not_found",),
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/bulk/{job_id}/cancel",
+        bulk.cancel_bulk,
+        "Cancel a bulk job before its next target. Its effects until then stay.",
+        {200: bulk.Bulk},
+        ("not_found", "refused"),
+        body=RetryIn,
     ),
     ApiOperation(
         "POST",

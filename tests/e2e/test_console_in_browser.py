@@ -314,7 +314,7 @@ def pages_of(troubles: Troubles) -> list[str]:
         f"/transfers/{troubles.given_up}/resolve", "/orders/basket", "/orders/basket/what-if?amount=10",
         f"/transfers/{troubles.poor}?step=2", f"/orders/{hostile}", "/refunds/rf-basket",
         "/refunds/rf-odd/decide", "/sellers", "/sellers/poor", "/disputes", "/disputes/dp_1", "/inbox",
-        f"/inbox/{troubles.parked}", "/findings", f"/findings/{troubles.finding}", f"/findings/{troubles.finding}/adopt", "/pauses", "/audit", "/settings", "/search?q=poor+basket+nothing",
+        f"/inbox/{troubles.parked}", "/findings", f"/findings/{troubles.finding}", f"/findings/{troubles.finding}/adopt", "/pauses", "/audit", "/settings", "/search?q=poor+basket+nothing", "/retry-all?status=permanently_failed", "/bulk",
     ]  # fmt: skip
 
 

@@ -101,14 +101,19 @@ create table bulk_jobs (
     done         integer     not null default 0,
     refused      integer     not null default 0,
     last_refusal text,
+    -- The first of them, each with its transfer and the reason.
+    refusals     jsonb       not null default '[]',
     created_at   timestamptz not null default now(),
     ended_at     timestamptz,
+    cancelled_by text,
+    cancel_reason text,
     leased_by    text,
     leased_until timestamptz,
     constraint a_bulk_job_has_a_known_kind check (kind in ('retry', 'replay_webhooks', 'discard_webhooks')),
     constraint a_bulk_job_is_bounded check (cardinality(targets) <= 10000),
     constraint a_bulk_job_counts_its_targets check (0 <= refused and refused <= done and done <= cardinality(targets)),
-    constraint an_ended_bulk_job_is_done check ((ended_at is not null) = (done = cardinality(targets)))
+    constraint an_ended_bulk_job_is_done check ((ended_at is not null) = (done = cardinality(targets) or cancelled_by is not null)),
+    constraint a_cancelled_bulk_job_has_a_reason check ((cancelled_by is null) = (cancel_reason is null))
 );
 create index bulk_jobs_open_idx on bulk_jobs (created_at) where ended_at is null;
 

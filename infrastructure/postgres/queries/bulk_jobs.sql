@@ -1,17 +1,16 @@
--- matches: the transfers that a retry could concern, oldest first; a filter that is null does not filter
+-- matches: the transfers that a retry could concern, oldest first
 select transfer_id
   from seller_transfers
  where status = any(%(statuses)s)
    and created_at > '-infinity'  -- always true; see seller_transfers_status_idx
-   and (%(seller_id)s::text is null or seller_id = %(seller_id)s)
-   and (%(order_id)s::text is null or order_id = %(order_id)s)
-   and (%(destination)s::text is null or destination = %(destination)s)
-   and (%(waiting_for)s::text is null or waiting_for = %(waiting_for)s)
-   and (%(error)s::text is null or starts_with(last_error, %(error)s))
-   and (%(created_from)s::timestamptz is null or created_at >= %(created_from)s)
-   and (%(created_to)s::timestamptz is null or created_at < %(created_to)s)
+   and true /* filters */
  order by created_at, transfer_id
  limit %(limit)s;
+
+-- money: the open money behind transfers
+select currency, direction, sum(amount)::bigint as amount, count(*) as number
+  from open_money where transfer_id = any(%s::uuid[])
+ group by currency, direction order by currency, direction desc;
 
 -- begin: a new job; none if its id is taken. A job without targets is at its end
 with begun as (
@@ -24,9 +23,20 @@ with begun as (
 select job_id, pg_notify('ledger_work', '') from begun;
 
 -- job: one job
-select job_id, kind, filter, actor, reason, cardinality(targets) as total, done, refused, last_refusal, created_at, ended_at
+select job_id, kind, filter, actor, reason, cardinality(targets) as total, done, refused, last_refusal, refusals, cancelled_by,
+       cancel_reason, created_at, ended_at
   from bulk_jobs
  where job_id = %s;
+
+-- recent: the newest jobs
+select job_id, kind, filter, actor, reason, cardinality(targets) as total, done, refused, last_refusal, refusals, cancelled_by,
+       cancel_reason, created_at, ended_at
+  from bulk_jobs
+ order by created_at desc, job_id limit %s;
+
+-- cancel: a job ends before its next target
+update bulk_jobs set ended_at = now(), cancelled_by = %(actor)s, cancel_reason = %(reason)s
+ where job_id = %(job_id)s and ended_at is null;
 
 -- claim: the oldest job that no other process works on, with its next targets
 update bulk_jobs b set leased_by = %(holder)s, leased_until = now() + %(lease)s
@@ -35,9 +45,11 @@ update bulk_jobs b set leased_by = %(holder)s, leased_until = now() + %(lease)s
                     order by created_at, job_id limit 1 for update skip locked)
 returning b.job_id, b.kind, b.actor, b.reason, b.done, b.targets[b.done + 1 : b.done + %(limit)s] as targets;
 
--- advance: one more target is handled, if the job is still ours and stands where we left it
+-- advance: one more target is handled, if the job is still ours, is not cancelled and stands where we left it
 update bulk_jobs
    set done = done + 1, refused = refused + %(refused)s, last_refusal = coalesce(%(refusal)s, last_refusal),
+       refusals = case when %(refusal)s::text is null or jsonb_array_length(refusals) >= %(most)s then refusals
+                       else refusals || jsonb_build_object('transfer_id', targets[done + 1], 'reason', %(refusal)s::text) end,
        leased_until = now() + %(lease)s, ended_at = case when done + 1 = cardinality(targets) then now() end
  where job_id = %(job_id)s and leased_by = %(holder)s and done = %(done)s and ended_at is null;
 

@@ -201,7 +201,7 @@ class Lists:
     ) -> Page[SellerTransferRow]:
         """List transfers, newest first; a place is `created_at` and `transfer_id`."""
         given = {name for name, value in filters._asdict().items() if value is not None}
-        where, values = _where(filters, {**_PERIOD, **_TRANSFERS})
+        where, values = transfer_conditions(filters)
         floor = None
         if given & _UNINDEXED and not given & _SELECTIVE:
             floor = await self._floor(after)
@@ -368,6 +368,11 @@ class Lists:
         self, kind: type[Row], query: bytes, values: Mapping[str, object]
     ) -> list[Row]:
         return await fetch_by_index(self._pool, kind, query, values)
+
+
+def transfer_conditions(filters: NamedTuple) -> tuple[list[str], dict[str, object]]:
+    """Return the conditions of filters of transfers, and their values."""
+    return _where(filters, {**_PERIOD, **_TRANSFERS})
 
 
 def _where(

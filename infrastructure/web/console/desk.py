@@ -29,6 +29,7 @@ MOST_OF_ONE, MOST_OF_ALL = 200, 25
 TREND = timedelta(hours=24)
 SAMPLE_SECONDS = 900
 TREND_HEIGHT = 20
+MOST_REASONS = 3
 _PAGES = {
     "transfer": "transfers/{id}",
     "order": "orders/{id}",
@@ -38,6 +39,16 @@ _PAGES = {
     "webhook": "inbox/{id}",
     "finding": "findings/{id}",
 }
+CANNOT_WORK = (
+    "If the database takes no writes: free its disk, or end the cause that its log names. Senders "
+    "get the answer 503 and repeat their webhooks; no money moves. The rest goes on by itself."
+)
+KEY_REFUSED = (
+    "If Stripe's sentence names an account, that seller has to connect it again; others are paid. "
+    "Otherwise correct STRIPE_API_KEY, restart with --look-up-first, run transfer-ledger doctor, "
+    "and end the pause that the ledger has set. No attempt is used up."
+)
+OUTAGE = "Nothing is sent, and nothing is lost: a call every 5 s finds the end of it by itself."
 STATES = {
     MoneyState.MOVING: ("moving", "moves"),
     MoneyState.WAITING_FOR_FUNDS: ("waiting for funds", "waits"),
@@ -92,6 +103,15 @@ class Chip(NamedTuple):
 
     tone: str
     words: str
+    page: str = ""
+    """The page with the details; empty for the table below the first page."""
+
+
+class Halt(NamedTuple):
+    """A trouble of the whole ledger: more urgent than any single case."""
+
+    title: str
+    lines: Sequence[str]
 
 
 class Tile(NamedTuple):
@@ -119,6 +139,7 @@ async def show_overview(visit: Visit) -> Response:
         groups=causes,
         number=sum(cause.number for cause in causes),
         chips=chips(machine, visit.now),
+        halts=halts(machine, visit.now),
         loops=machine.loops,
         rates=machine.rates,
         missed=machine.missed,
@@ -163,19 +184,41 @@ def chips(machine: MachineState, now: datetime) -> list[Chip]:
     return sorted(told, key=lambda chip: ("bad", "waits", "good", "none").index(chip.tone))
 
 
+def halts(machine: MachineState, now: datetime) -> list[Halt]:
+    """Describe the troubles that stop the whole ledger, each with its remedy."""
+    told = []
+    if not machine.can_write:
+        # loops stop because of the database, so the database comes first
+        reasons = sorted(machine.reasons, key=lambda reason: reason.startswith("the loop "))
+        told.append(Halt("The ledger cannot work", [*reasons[:MOST_REASONS], CANNOT_WORK]))
+    since = _since(machine, now)
+    if machine.stripe is StripeState.KEY_REFUSED:
+        lines = [*([machine.stripe_detail] if machine.stripe_detail else []), KEY_REFUSED]
+        told.append(Halt(f"Stripe refuses the key{since}", lines))
+    if machine.stripe is StripeState.OUTAGE:
+        told.append(Halt(f"Stripe does not answer{since}", [OUTAGE]))
+    return told
+
+
+def _since(machine: MachineState, now: datetime) -> str:
+    if machine.stripe_since is None:
+        return ""
+    return f" for {span((now - machine.stripe_since).total_seconds())}"
+
+
 def _writes(machine: MachineState) -> Chip:
     if machine.can_write:
         return Chip("good", "Database takes writes")
-    return Chip("bad", f"Cannot serve: {'; '.join(machine.reasons)}")
+    return Chip("bad", "The ledger cannot work")
 
 
 def _stripe(machine: MachineState, now: datetime) -> Chip:
-    since = f" since {ago(machine.stripe_since, now)}" if machine.stripe_since else ""
+    since = _since(machine, now)
     match machine.stripe:
         case StripeState.OUTAGE:
             return Chip("bad", f"Stripe does not answer{since}; nothing is sent")
         case StripeState.KEY_REFUSED:
-            return Chip("bad", f"Stripe refuses the key{since}: {machine.stripe_detail}")
+            return Chip("bad", f"Stripe refuses the key{since}")
     return Chip("good", "Stripe answers")
 
 
@@ -185,8 +228,9 @@ def _inbox(machine: MachineState) -> Chip:
     waiting = f"{parked} parked" if parked else "none parked"
     words = f"Webhooks {span(lag)} behind, {waiting}"
     if dead:
-        return Chip("bad", f"{words}, {dead} dead")
-    return Chip("waits" if parked or lag > 60 else "good", words)
+        return Chip("bad", f"{words}, {dead} dead", "inbox?status=dead")
+    page = "inbox?status=parked" if parked else "inbox"
+    return Chip("waits" if parked or lag > 60 else "good", words, page)
 
 
 def _workers(machine: MachineState) -> Chip:
@@ -213,9 +257,10 @@ def _checks(machine: MachineState, now: datetime) -> list[Chip]:
         if run is None:
             told.append(Chip("none", f"{kind}: never run"))
             continue
-        found = f", {run.findings} findings" if run.findings else ""
+        found = f", {run.findings} finding{'s' * (run.findings > 1)}" if run.findings else ""
         words = f"{kind}: {ago(run.finished_at, now)}{found}"
-        told.append(Chip("waits" if run.findings else "good", words))
+        page = "findings" if kind == "reconcile" else ""
+        told.append(Chip("waits" if run.findings else "good", words, page))
     return told
 
 

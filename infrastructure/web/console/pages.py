@@ -55,18 +55,24 @@ def done(visit: Visit) -> str:
 # --- transfers ------------------------------------------------------------------------------------
 
 
-def _filters(visit: Visit) -> dict[str, str]:
+def filters_of(visit: Visit) -> dict[str, str]:
+    """Return the filters of transfers in the address. Raises Problem for one that names nothing: to
+    leave it out would show, and retry, other transfers."""
     given = {name: visit.given(name) for name in FILTERS if visit.given(name)}
-    return {name: value for name, value in given.items() if value.isprintable()}
+    for name, value in given.items():
+        if not value.isprintable():
+            raise Problem("invalid_request", f"{name} has characters that no filter may have.")
+    return given
 
 
 def _transfer_filters(filters: Mapping[str, str]) -> TransferFilters:
-    numbers = {name: _number(filters[name]) for name in NUMBERS if name in filters}
+    numbers = {name: number(filters[name]) for name in NUMBERS if name in filters}
     texts = {name: value for name, value in filters.items() if name not in NUMBERS}
     return TransferFilters(**texts, **numbers)  # type: ignore[arg-type]
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """Parse a number in an address or a form. Raises Problem."""
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise Problem("invalid_request", f"{text[:40]!r} is no number; expected digits.")
     return int(text)
@@ -74,7 +80,7 @@ def _number(text: str) -> int:
 
 async def list_transfers(visit: Visit) -> Response:
     """List transfers by the filters of the address, which can be kept as a bookmark."""
-    filters, cursor = _filters(visit), visit.given("cursor")
+    filters, cursor = filters_of(visit), visit.given("cursor")
     page = await Lists(visit.backend.service.pool).transfers(
         _transfer_filters(filters), PAGE, place_of(cursor) if cursor else None
     )
@@ -85,12 +91,13 @@ async def list_transfers(visit: Visit) -> Response:
         filters=filters,
         more=more,
         query=urlencode(filters),
+        retry_all=visit.may_act and filters.get("status", "pending") in RETRYABLE,
     )
 
 
 async def export_transfers(visit: Visit) -> Response:
     """Return the transfers of the same filters as CSV, at most `MOST_IN_CSV`."""
-    lists, filters = Lists(visit.backend.service.pool), _transfer_filters(_filters(visit))
+    lists, filters = Lists(visit.backend.service.pool), _transfer_filters(filters_of(visit))
     rows, after = list[SellerTransferRow](), None
     while len(rows) < MOST_IN_CSV:
         page = await lists.transfers(filters, 500, after)

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infrastructure.web.console import desk, lists, pages
+from infrastructure.web.console import bulk, desk, lists, pages
 from infrastructure.web.console.actions import ACTIONS, act
 from infrastructure.web.console.entrance import Entrance, show_sign_in, sign_in, sign_out
+from infrastructure.web.console.news import stream_news
 from infrastructure.web.console.visit import RELEASE, ROOT, STATIC, Visit
 from infrastructure.web.console.what_if import show_what_if
 from infrastructure.web.middleware import OPERATION
@@ -41,6 +42,8 @@ class Page(NamedTuple):
     path: str
     show: Show
     methods: Sequence[str] = ("GET",)
+    live: bool = True
+    """The page tells the position from which it was read, so that news renew it."""
 
 
 class Door(NamedTuple):
@@ -54,11 +57,15 @@ class Door(NamedTuple):
 PAGES: Sequence[Page] = (
     Page("", desk.show_overview),
     Page("/", desk.show_overview),
+    Page("/news", stream_news, live=False),
     Page("/alarms", desk.list_alarms),
     Page("/money", desk.list_money),
     Page("/search", desk.search),
     Page("/transfers", pages.list_transfers),
     Page("/transfers.csv", pages.export_transfers),
+    Page("/retry-all", bulk.retry_all, ("GET", "POST")),
+    Page("/bulk", bulk.list_bulk),
+    Page("/bulk/{job_id}", bulk.show_bulk),
     Page("/transfers/{transfer_id}", pages.show_transfer),
     Page("/transfers/{transfer_id}/proof", pages.prove_transfer),
     Page("/orders/{order_id}", pages.show_order),
@@ -74,8 +81,8 @@ PAGES: Sequence[Page] = (
     Page("/findings/{finding_id}", lists.show_finding),
     Page("/pauses", lists.list_pauses),
     Page("/audit", lists.list_human_acts),
-    Page("/settings", lists.list_settings),
-    *(Page(f"/{one.path}", partial(act, one), ("GET", "POST")) for one in ACTIONS),
+    Page("/settings", lists.list_settings, live=False),
+    *(Page(f"/{one.path}", partial(act, one), ("GET", "POST")) for one in (*ACTIONS, bulk.CANCEL)),
 )
 DOORS: Sequence[Door] = (
     Door("/sign-in", show_sign_in, ("GET",)),
@@ -127,6 +134,8 @@ async def _answer(page: Page | Door, entrance: Entrance, visit: Visit) -> Respon
         return entrance.to_sign_in(visit)
     if not visit.caller.may(READERS):
         raise Problem("forbidden_role", "Your role may not read the console; sign in as another.")
+    if page.live and visit.request.method == "GET":
+        visit.position = await visit.backend.history.head()  # before the reads of the page
     return await page.show(visit)
 
 

@@ -78,6 +78,8 @@ class Visit:
     form_token: str
     signed_in: bool = False
     form: Mapping[str, str] = field(default_factory=dict)
+    position: int = 0
+    """A position of the feed whose facts the page shows; 0 if the page renews itself by time."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -91,6 +93,13 @@ class Visit:
         proxy."""
         depth = str(self.request.scope["path"]).removeprefix(ROOT).count("/")
         return {0: "console/", 1: "./"}.get(depth, "../" * (depth - 1))
+
+    @property
+    def here(self) -> str:
+        """The relative address of this page."""
+        path, query = self.request.scope["path"], self.request.scope["query_string"].decode()
+        inner = path.removeprefix(ROOT).lstrip("/") if path != ROOT else "../console"
+        return self.base + inner + (f"?{query}" if query else "")
 
     @property
     def may_act(self) -> bool:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from application.bulk import BulkJob, BulkKind, WebhookFilter
-from domain.errors import ContentDiffers
+from application.bulk import BulkKind, WebhookFilter
 from infrastructure.postgres.bulk_jobs import PostgresBulkJobs, filter_as_text
-from infrastructure.web.endpoints.bulk import SAMPLE
+from infrastructure.web.endpoints.bulk import SAMPLE, require_same, status_of
 from infrastructure.web.operation import ApiCall, Reply
 from infrastructure.web.requests import Body, Id, Instant, Line, Parameters, RetryIn
 
@@ -36,7 +35,8 @@ class BulkWebhooksIn(RetryIn):
 @dataclass(frozen=True, slots=True)
 class BulkWebhooks:
     """A job on webhooks as it begins; `GET /v1/bulk/{job_id}` shows its progress. `status`: planned
-    (a dry run: nothing begins), running or ended. `inbox_ids`: the first webhooks of a dry run."""
+    (a dry run: nothing begins), running, cancelled or ended. `inbox_ids`: the first webhooks of a
+    dry run."""
 
     job_id: str
     kind: str
@@ -68,22 +68,7 @@ async def _begin(call: ApiCall[BulkWebhooksIn, Parameters], kind: BulkKind) -> R
         news = await jobs.begin(body.job_id, kind, given, body.actor, body.reason, targets)
         known = await jobs.job(body.job_id)
         assert known is not None, "a job is never deleted"
-    _require_same(known, body, kind, given)
-    status = "running" if known.ended_at is None else "ended"
+    require_same(known, body, kind, given)
+    status = status_of(known)
     shown = BulkWebhooks(known.job_id, known.kind, status, known.total, known.filter, [])
     return Reply(202 if news else 200, shown)
-
-
-def _require_same(
-    known: BulkJob, body: BulkWebhooksIn, kind: BulkKind, given: WebhookFilter
-) -> None:
-    """Raise ContentDiffers if the id names a job with other content."""
-    same = {
-        "kind": known.kind == kind,
-        "filter": known.filter == filter_as_text(given),
-        "actor": known.actor == body.actor,
-        "reason": known.reason == body.reason,
-    }
-    if not all(same.values()):
-        differing = [name for name, equal in same.items() if not equal]
-        raise ContentDiffers("Bulk job", body.job_id, differing)

@@ -60,7 +60,7 @@ async def feed_facts(call: FeedCall) -> Reply | Response:
         return await _stream(call, after)
     facts = await _page(call.backend, after, call.query.limit)
     if not facts and call.query.wait:
-        _require_room(call.service.news)
+        require_room(call.service.news)
         with call.service.news.reader():
             facts = await _awaited(call, after)
     return Reply(200, Feed([entry_of(one) for one in facts], _last(facts, after)))
@@ -106,7 +106,8 @@ def entry_of(one: PositionedFact) -> FeedEntry:
 # --- waiting --------------------------------------------------------------------------------------
 
 
-def _require_room(news: FactNews) -> None:
+def require_room(news: FactNews) -> None:
+    """Raise Problem if too many calls wait already."""
     if news.readers >= MOST_FOLLOWERS:
         detail = (
             f"{MOST_FOLLOWERS} calls of this process wait for facts already; ask without wait, or "
@@ -149,7 +150,7 @@ async def _stream(call: FeedCall, after: int) -> Response:
     stream, and the client connects again."""
     event = call.service.news.next
     first = await _page(call.backend, after, call.query.limit)
-    _require_room(call.service.news)
+    require_room(call.service.news)
     return StreamingResponse(_events(call, after, first, event), media_type=EVENT_STREAM)
 
 
@@ -166,7 +167,7 @@ async def _events(
             after, full = _last(facts, after), len(facts) == limit
             if news.ended or now() >= end:
                 return
-            if not full and not await _is_set(event, min(HEARTBEAT_SECONDS, end - now())):
+            if not full and not await is_set(event, min(HEARTBEAT_SECONDS, end - now())):
                 yield b": heartbeat\n\n"
                 facts = ()
                 continue
@@ -180,7 +181,8 @@ def _event(one: PositionedFact) -> bytes:
     return b"id: %d\ndata: %b\n\n" % (one.position, data)
 
 
-async def _is_set(event: asyncio.Event, within: float) -> bool:
+async def is_set(event: asyncio.Event, within: float) -> bool:
+    """Wait for an event, at most so many seconds; return whether it came."""
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
             await event.wait()

@@ -62,6 +62,9 @@ async def test_job_retries_each_match_with_progress(
     assert (dry.status_code, dry.json()["status"], dry.json()["total"]) == (200, "planned", 3)
     assert "idempotent-replayed" not in dry.headers
     assert [UUID(one) for one in dry.json()["sample"]] == stuck
+    assert dry.json()["money"] == [
+        {"currency": "EUR", "direction": "from_sellers", "amount": 30, "number": 3}
+    ]
     assert (await client.get("/v1/bulk/j1")).status_code == 404, "a dry run begins nothing"
     job = await begun(client)
     assert (job["status"], job["total"], job["done"]) == ("running", 3, 0)
@@ -164,6 +167,7 @@ async def test_refusal_is_counted_and_ends_no_job(
     job = await shown(client)
     assert (job["status"], job["done"], job["refused"]) == ("ended", 2, 1)
     assert "nothing to retry" in job["last_refusal"]
+    assert job["refusals"] == [{"transfer_id": str(stuck[0]), "reason": job["last_refusal"]}]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,12 @@ async def test_refusal_is_counted_and_ends_no_job(
         ({"order_id": "o1"}, 1),
         ({"destination": "acct_ben"}, 1),
         ({"waiting_for": "funds"}, 0),
-        ({"error": "not_found"}, 2),
+        ({"error": "Not_Found"}, 2),
+        ({"currency": "EUR", "min_amount": 5}, 3),
+        ({"currency": "USD"}, 0),
+        ({"min_amount": 11}, 0),
+        ({"attempts": 1}, 0),
+        ({"refund_id": "r1"}, 1),
         ({"error": "%"}, 0),
         ({"created_from": "2020-01-01T00:00:00Z"}, 4),
         ({"created_to": "2020-01-01T00:00:00Z"}, 0),
@@ -186,7 +195,7 @@ async def test_filter_chooses_the_transfers(
     client: httpx.AsyncClient,
     shop: Shop,
     at_stripe: StripeWorker,
-    given: dict[str, str],
+    given: Json,
     count: int,
 ) -> None:
     await given_up(shop, at_stripe, 2)
@@ -211,3 +220,43 @@ async def test_too_many_matches_are_refused_in_one_sentence(
     answer = await client.post("/v1/bulk/retries", json={**JOB, **STUCK})
     assert (answer.status_code, answer.json()["code"]) == (409, "refused")
     assert "narrow the filter" in answer.json()["detail"]
+
+
+async def test_job_with_more_transfers_than_seen_is_refused(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker
+) -> None:
+    await given_up(shop, at_stripe, 2)
+    seen_one = await client.post("/v1/bulk/retries", json={**JOB, **STUCK, "at_most": 1})
+    assert (seen_one.status_code, seen_one.json()["code"]) == (409, "refused")
+    assert (await client.get("/v1/bulk")).json() == {"data": []}
+    await begun(client, at_most=2)
+    assert [job["job_id"] for job in (await client.get("/v1/bulk")).json()["data"]] == ["j1"]
+
+
+async def test_cancelled_job_ends_before_its_next_transfer(
+    client: httpx.AsyncClient, shop: Shop, at_stripe: StripeWorker, service: Service
+) -> None:
+    await given_up(shop, at_stripe, 3)
+    await begun(client)
+    cancel = {"actor": "tom", "reason": "the wrong filter"}
+
+    async def is_cancelled(transfer_id: UUID, actor: str, reason: str) -> None:
+        seen.append(transfer_id)
+        assert (await client.post("/v1/bulk/j1/cancel", json=cancel)).status_code == 200
+
+    seen: list[UUID] = []
+    loop = BulkLoop(PostgresBulkJobs(service.pool), "a process", is_cancelled)
+    await loop.turn()
+    assert await loop.turn() > 0, "a cancelled job is not claimed again"
+    job = await shown(client)
+    assert (len(seen), job["status"], job["total"]) == (1, "cancelled", 3)
+    assert (job["cancelled_by"], job["cancel_reason"]) == ("tom", "the wrong filter")
+    again = await client.post("/v1/bulk/j1/cancel", json=cancel)
+    assert (again.status_code, again.json()) == (200, job)
+
+
+async def test_job_at_its_end_is_not_cancelled(client: httpx.AsyncClient) -> None:
+    await begun(client)
+    cancel = {"actor": "tom", "reason": "too late"}
+    assert (await client.post("/v1/bulk/j1/cancel", json=cancel)).json()["code"] == "refused"
+    assert (await client.post("/v1/bulk/j2/cancel", json=cancel)).status_code == 404

@@ -15,7 +15,6 @@ function showLocalTimes(root) {
 }
 
 document.addEventListener("DOMContentLoaded", () => showLocalTimes(document));
-document.addEventListener("htmx:afterSwap", () => showLocalTimes(document));
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button.copy");
