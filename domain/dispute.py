@@ -129,6 +129,22 @@ class Challenged(DisputeUpdate):
     LEADS_TO = DisputeStatus.CHALLENGED
 
 
+class EvidenceRequested(DisputeUpdate):
+    """The provider wants the platform's evidence before an instant, which may change."""
+
+    TOPIC = "ledger.dispute.evidence_requested"
+    evidence_due_by: datetime
+    dispute_id: str
+    provider: str
+    order_id: str
+    amount: int
+    currency: str
+
+    def apply(self, aggregate: "Dispute") -> None:
+        aggregate.evidence_due_by = self.evidence_due_by
+        super().apply(aggregate)
+
+
 class FundsWithdrawn(DisputeUpdate):
     """The bank has taken the money back from the platform."""
 
@@ -212,6 +228,7 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
     def __init__(self) -> None:
         self.status: DisputeStatus
         self.withdrawn = self.reinstated = False
+        self.evidence_due_by: datetime | None = None
         self.still_withdrawn: dict[str, int] = {}
         """Amount that the platform has not got back, by currency; empty until a part came back."""
         self.undecided = False
@@ -263,6 +280,25 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
         self.record(_FACTS[status](**self.next(now), source=source))
         return True
 
+    def request_evidence(self, due_by: datetime | None, source: str, now: datetime) -> bool:
+        """Record a reported deadline of an undecided dispute. Returns whether it is new."""
+        if due_by in (None, self.evidence_due_by) or self.status in (_D.LOST, *OVER):
+            return False
+        assert due_by is not None
+        self.record(
+            EvidenceRequested(
+                **self.next(now),
+                source=source,
+                evidence_due_by=due_by,
+                dispute_id=self.dispute_id,
+                provider=self.provider,
+                order_id=self.order_id,
+                amount=self.amount,
+                currency=self.currency,
+            )
+        )
+        return True
+
     def report_part(self, still_withdrawn: Mapping[str, int], source: str, now: datetime) -> bool:
         """Record that only a part of the money came back. Returns whether a person has to decide.
 
@@ -310,6 +346,7 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
 AnyDisputeFact = (
     Opened
     | Restated
+    | EvidenceRequested
     | Challenged
     | FundsWithdrawn
     | Closed

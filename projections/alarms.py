@@ -127,8 +127,8 @@ _CONCERNED = frozenset({
     refund_facts.Failed, refund_facts.UnderReview,
     refund_facts.AttemptDeferred, refund_facts.RefundAlarmAcknowledged,
     order_facts.OrderAlarmAcknowledged, transfer_facts.TransferAlarmAcknowledged,
-    order_facts.DisputeSetAside, dispute.Opened, dispute.Closed, dispute.Lost,
-    dispute.FundsReinstated, dispute.Won,
+    order_facts.DisputeSetAside, dispute.Opened, dispute.EvidenceRequested,
+    dispute.Closed, dispute.Lost, dispute.FundsReinstated, dispute.Won,
     pause.Paused, pause.Resumed,
 })  # fmt: skip
 
@@ -260,6 +260,13 @@ def _raises(fact: Fact) -> AlarmRow | None:
             detail = (
                 f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
                 f"{money(fact.amount, fact.currency)} at {fact.provider}."
+            )
+            return _raised(_A.DISPUTE_OPEN, fact, detail)
+        case dispute.EvidenceRequested():
+            detail = (
+                f"Answer dispute {fact.dispute_id!r} of order {fact.order_id!r} over "
+                f"{money(fact.amount, fact.currency)} at {fact.provider}, until "
+                f"{fact.evidence_due_by:%Y-%m-%d %H:%M} UTC."
             )
             return _raised(_A.DISPUTE_OPEN, fact, detail)
         case refund_facts.Failed() if fact.after_success:

@@ -24,6 +24,8 @@ class DisputeRow(NamedTuple):
     """True if the bank has given the money back."""
     reason: str | None
     """Reason of the buyer, in the provider's words."""
+    evidence_due_by: datetime | None
+    """Instant until which the provider wants evidence; None if it has not said."""
     version: int
     created_at: datetime
     updated_at: datetime
@@ -35,6 +37,9 @@ def evolve(row: DisputeRow | None, fact: AnyDisputeFact) -> DisputeRow:
         return _opened(fact)
     assert row is not None, f"{type(fact).__name__} cannot be the first fact of a stream"
     return row._replace(
+        evidence_due_by=fact.evidence_due_by
+        if isinstance(fact, facts.EvidenceRequested)
+        else row.evidence_due_by,
         amount=fact.amount if isinstance(fact, facts.Restated) else row.amount,
         status=later(DisputeStatus(row.status), fact.LEADS_TO).value,
         withdrawn=row.withdrawn or isinstance(fact, facts.FundsWithdrawn),
@@ -56,6 +61,7 @@ def _opened(fact: facts.Opened) -> DisputeRow:
         withdrawn=False,
         reinstated=False,
         reason=fact.reason,
+        evidence_due_by=None,
         version=fact.originator_version,
         created_at=fact.timestamp,
         updated_at=fact.timestamp,

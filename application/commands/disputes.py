@@ -36,6 +36,8 @@ class DisputeReport(NamedTuple):
     reason: str | None = None
     payment: PaymentNames = NO_NAMES
     """The names of the disputed payment, as far as the report gives them."""
+    evidence_due_by: datetime | None = None
+    """Instant until which the provider wants evidence; None if the report does not say."""
 
 
 class DisputeCommands:
@@ -112,6 +114,7 @@ def record_dispute(
     dispute.agree(report.order_id, report.amount, report.currency)
     for status in report.reported:
         news = dispute.report(status, report.source, now) or news
+    news = dispute.request_evidence(report.evidence_due_by, report.source, now) or news
     known = len(order.pending_events)
     decided = dispute.undecided or dispute.decided_amount is not None
     if decided and not dispute.reinstated:

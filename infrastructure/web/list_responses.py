@@ -68,6 +68,7 @@ class Dispute:
     currency: str
     status: str
     reason: str | None
+    evidence_due_by: datetime | None
     created_at: datetime
     updated_at: datetime
 

@@ -106,6 +106,7 @@ TIMES: Final[Mapping[str, Described]] = {
     "at": _D("Instant of the entry, in UTC.", _AT),
     "created_at": _D("Instant of the first fact.", _AT),
     "updated_at": _D("Instant of the newest fact.", _AT),
+    "evidence_due_by": _D("Until when the provider wants evidence; null if unknown.", _AT),
     "received_at": _D("When the webhook arrived.", _AT),
     "handled_at": _D("When the webhook was closed.", _AT),
     "due_at": _D("When the webhook is handled next.", _AT),
@@ -118,7 +119,9 @@ TIMES: Final[Mapping[str, Described]] = {
     "oldest_seconds": _D("Age of the oldest amount, in seconds.", 3600.5),
     "oldest_debt_at": _D("Beginning of the oldest debt.", _AT),
     "age_seconds": _D("Age of the oldest alarm, in seconds.", 3600.5),
-    "deadline": _D("When the ledger gives up by itself; null if it never does.", _AT),
+    "deadline": _D(
+        "When the ledger gives up by itself, or until when a person has to act; null if never.", _AT
+    ),
     "stripe_since": _D("Beginning of the outage or of the refusals.", _AT),
     "probe_at": _D("When Stripe is asked next during an outage.", _AT),
     "slowed_at": _D("When Stripe last refused calls that came too fast.", _AT),

@@ -59,6 +59,7 @@ class AlarmCase:
     raised_at: datetime
     last_seen_at: datetime
     count: int
+    deadline: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from domain import dispute as facts
 from domain.dispute import AnyDisputeFact
-from projections.sentences.text import aside, clause, money
+from projections.sentences.text import aside, at, clause, money
 
 
 def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
@@ -21,6 +21,11 @@ def sentence(fact: AnyDisputeFact, currency: str | None) -> str:
             return (
                 f"The disputed amount is now {money(fact.amount, currency)}, as {fact.source!r} "
                 "reports; no money moved yet."
+            )
+        case facts.EvidenceRequested():
+            return (
+                f"The provider wants the platform's evidence by {at(fact.evidence_due_by)}, as "
+                f"{fact.source!r} reports; an operator has to answer the dispute before."
             )
         case facts.Challenged():
             return (

@@ -8,6 +8,7 @@ from application.commands.disputes import DisputeReport
 from application.commands.subjects import subject_of_payment
 from application.gateways import PaymentGateway
 from application.ports import Directory
+from application.webhooks.deadlines import psp_deadline
 from application.webhooks.handler import (
     DONE,
     REFUSALS,
@@ -76,6 +77,7 @@ class HyperswitchDisputes:
                 source=event.source,
                 reason=dispute.connector_reason,
                 payment=psp_payment(dispute.payment_id),
+                evidence_due_by=psp_deadline(dispute.challenge_required_by),
             )
             await self._commands.disputes.record(report, self._policy, event.done)
         except OtherPayment as other:

@@ -88,6 +88,7 @@ class DisputeContent:
     amount: Amount
     currency: str
     connector_reason: Words = None
+    challenge_required_by: Words = None
     metadata: Metadata = None
     """Not part of the PSP's API today; read as a hint if it is there."""
 

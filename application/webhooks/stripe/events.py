@@ -90,6 +90,7 @@ class DisputeObject:
     payment_intent: PossibleName = None
     transfer_group: Text = None
     balance_transactions: Annotated[list[BalanceMovement], AS_ITEMS] = field(default_factory=list)
+    evidence_details: object = None
     metadata: Metadata = field(default_factory=dict)
 
     @property

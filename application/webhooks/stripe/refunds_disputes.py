@@ -14,6 +14,7 @@ from application.commands.subjects import (
     subject_of_payment,
 )
 from application.ports import Directory, OrderMatches
+from application.webhooks.deadlines import stripe_deadline
 from application.webhooks.entitlement import THIN
 from application.webhooks.handler import (
     DONE,
@@ -176,6 +177,7 @@ class StripeRefundsDisputes:
                 source=event.source,
                 reason=dispute.reason,
                 payment=stripe_payment(named.payment_intent, named.charge),
+                evidence_due_by=stripe_deadline(dispute.evidence_details),
             )
             if _D.REINSTATED in reported and dispute.still_withdrawn:
                 return await self._reinstated_in_part(report, dispute.still_withdrawn)

@@ -220,6 +220,7 @@ create table disputes (
     withdrawn  boolean     not null,
     reinstated boolean     not null,
     reason     text,
+    evidence_due_by timestamptz,           -- until then the provider wants evidence
     version    bigint      not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,

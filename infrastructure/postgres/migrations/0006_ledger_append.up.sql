@@ -178,7 +178,7 @@ begin
             dispute_id = excluded.dispute_id, provider = excluded.provider, order_id = excluded.order_id,
             amount = excluded.amount, currency = excluded.currency, status = excluded.status,
             withdrawn = excluded.withdrawn, reinstated = excluded.reinstated, reason = excluded.reason,
-            version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+            evidence_due_by = excluded.evidence_due_by, version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
     end if;
 
     if given.payouts is not null then

@@ -40,7 +40,7 @@ select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, 
  limit %(limit)s;
 
 -- disputes: disputes, newest first
-select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, version,
+select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, evidence_due_by, version,
        created_at, updated_at
   from disputes
  where true /* filters */

@@ -42,7 +42,8 @@ select a.kind, a.subject, a.detail, a.raised_at, a.last_seen_at, a.times,
             when o.order_id is not null then
                 (select coalesce(sum(s.amount), 0) from seller_transfers s
                   where s.order_id = o.order_id and s.status in ('pending', 'failed'))
-            else coalesce(r.amount, d.amount) end::bigint as at_risk
+            else coalesce(r.amount, d.amount) end::bigint as at_risk,
+       case when a.kind = 'dispute_open' then d.evidence_due_by end as deadline
   from (select *, case when subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then subject::uuid end as stream_id
           from alarms where cleared_at is null and (%(kind)s::text is null or kind = %(kind)s)
          order by raised_at limit %(most)s) a

@@ -48,7 +48,7 @@ select stream_id, refund_id, psp_refund_id, order_id, amount, currency, status, 
  limit 1;
 
 -- dispute: one dispute by the provider's id
-select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, version,
+select stream_id, dispute_id, provider, order_id, amount, currency, status, withdrawn, reinstated, reason, evidence_due_by, version,
        created_at, updated_at
   from disputes
  where dispute_id = %s

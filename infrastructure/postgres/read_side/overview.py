@@ -117,6 +117,8 @@ class OpenAlarm(NamedTuple):
     seller_id: str | None
     currency: str | None
     at_risk: int | None
+    deadline: datetime | None
+    """Instant until which a person has to act; None if none is known."""
 
 
 class AlarmGroup(NamedTuple):
@@ -129,9 +131,10 @@ class AlarmGroup(NamedTuple):
     raised_at: datetime
     """Beginning of the oldest."""
     deadline: datetime | None
-    """The first instant at which the ledger gives up by itself; None if it never does."""
+    """The first instant at which the ledger gives up by itself, or until which a person has to
+    act; None if there is none."""
     examples: Sequence[OpenAlarm]
-    """The alarms with the most money, at most `EXAMPLES`."""
+    """The alarms with the next deadlines, then those with the most money, at most `EXAMPLES`."""
 
 
 EXAMPLES = 5
@@ -241,15 +244,22 @@ def _group(kind: str, members: Sequence[OpenAlarm], funds_deadline: timedelta) -
         if one.currency is not None and one.at_risk:
             at_risk[one.currency] = at_risk.get(one.currency, 0) + one.at_risk
     cause, raised_at = cause_of(kind), min(one.raised_at for one in members)
+    told = [one.deadline for one in members if one.deadline is not None]
     return AlarmGroup(
         kind,
         cause,
         len(members),
         at_risk,
         raised_at,
-        raised_at + funds_deadline if cause.ends_at_funds_deadline else None,
-        sorted(members, key=lambda one: -(one.at_risk or 0))[:EXAMPLES],
+        raised_at + funds_deadline if cause.ends_at_funds_deadline else min(told, default=None),
+        sorted(members, key=_urgency)[:EXAMPLES],
     )
+
+
+def _urgency(alarm: OpenAlarm) -> tuple[bool, float, int]:
+    """Order alarms: those with a deadline first, the next one first; then by money."""
+    due = alarm.deadline
+    return due is None, due.timestamp() if due is not None else 0.0, -(alarm.at_risk or 0)
 
 
 def _weight(members: Iterable[OpenAlarm], now: datetime) -> float:

@@ -49,6 +49,7 @@ UNREACHABLE: Mapping[str, str] = {
     ),
     **_facts(
         AT_STRIPE,
+        "dispute.evidence_requested",
         "dispute.part_decided",
         "dispute.reinstated_in_part",
         "dispute.restated",

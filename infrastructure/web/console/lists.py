@@ -21,6 +21,7 @@ from infrastructure.web.console.pages import divided_by_dispute, done, id_of
 from infrastructure.web.console.texts import span
 from infrastructure.web.console.visit import Visit
 from infrastructure.web.problems import Problem
+from projections.disputes import DisputeRow
 
 INBOX_STATUSES: Final = ("parked", "dead", "stored", "done", "ignored", "discarded")
 WORK: Final = ("everything", "transferring", "reversing", "refunding", "funding")
@@ -86,11 +87,17 @@ async def list_sellers(visit: Visit) -> Response:
     return visit.page("sellers.html", sellers=found.rows, sort=sort, after=after)
 
 
+def _next_deadline(row: DisputeRow) -> tuple[bool, float]:
+    due = row.evidence_due_by
+    return due is None, due.timestamp() if due is not None else 0.0
+
+
 async def list_disputes(visit: Visit) -> Response:
-    """List disputes, newest first."""
+    """List the open disputes by their deadlines, or all, newest first."""
     only_open = not visit.given("all")
     found = await Lists(visit.backend.service.pool).disputes(DisputeFilters(open=only_open), 200)
-    return visit.page("disputes.html", disputes=found.rows, only_open=only_open)
+    shown = sorted(found.rows, key=_next_deadline) if only_open else found.rows
+    return visit.page("disputes.html", disputes=shown, only_open=only_open)
 
 
 async def show_dispute(visit: Visit) -> Response:

@@ -137,6 +137,7 @@ def _case(alarm: OpenAlarm) -> AlarmCase:
         alarm.raised_at,
         alarm.last_seen_at,
         alarm.times,
+        alarm.deadline,
     )
 
 
