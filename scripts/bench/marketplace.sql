@@ -58,7 +58,8 @@ select md5('refund-' || i)::uuid, 'refund-' || i, 'psp-refund-' || i, order_id, 
 
 insert into disputes
 select md5('dispute ' || i)::uuid, 'dp_' || i, case when i % 2 = 0 then 'stripe' else 'hyperswitch' end, order_id, amount, currency,
-       case when row_number() over (order by i desc) <= 100 then 'opened' else 'won' end, false, false, 'fraudulent', 2, at, at
+       case when row_number() over (order by i desc) <= 100 then 'opened' else 'won' end, false, false, 'fraudulent',
+       at + interval '7 days', 2, at, at
   from made where i % 200 = 3;
 
 insert into payouts

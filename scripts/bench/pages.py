@@ -60,11 +60,12 @@ QUERIES = {
 IDS = """
     select (select transfer_id from seller_transfers where order_id = 'bench-order' limit 1),
            (select dispute_id from disputes order by created_at desc limit 1),
-           (select inbox_id from webhook_inbox where status = 'parked' and inbox_id > 0 limit 1)
+           (select inbox_id from webhook_inbox where status = 'parked' and inbox_id > 0 limit 1),
+           'overdue', (select subject from alarms where kind = 'overdue' limit 1)
 """
 LEFT_OUT = {
     "/console/transfers.csv": "an export of 10,000 transfers, not a page",
-    "/v1/bulk/{job_id}": "no job is running",
+    "/console/news": "a stream without an end",
     YARDSTICK: "the yardstick",
 }
 
@@ -176,6 +177,9 @@ def _ids(database_url: str) -> dict[str, str]:
         "refund_id": "bench-refund",
         "seller_id": SELLERS[0],
         "finding_id": "finding-2000",
+        "job_id": "job-1",
+        "kind": str(row[3]),
+        "subject": str(row[4]),
     }
 
 

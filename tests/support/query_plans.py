@@ -27,6 +27,7 @@ SMALL: Mapping[str, str] = {
     "check_runs": "one row for each kind of check",
     "process_loops": "the loops of the processes of one day",
     "money_samples": "two days",
+    "signed_out_sessions": "the sign-outs of half a day",
     "ledger_migrations": "one row for each migration",
     "seen_at_stripe": "temporary: what one reconciliation has seen",
 }

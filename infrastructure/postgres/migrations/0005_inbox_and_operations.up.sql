@@ -116,6 +116,7 @@ create table bulk_jobs (
     constraint a_cancelled_bulk_job_has_a_reason check ((cancelled_by is null) = (cancel_reason is null))
 );
 create index bulk_jobs_open_idx on bulk_jobs (created_at) where ended_at is null;
+create index bulk_jobs_newest_idx on bulk_jobs (created_at desc, job_id);
 
 
 -- Alarms: conditions that a person has to look at. One row per kind and subject, however often it is raised.

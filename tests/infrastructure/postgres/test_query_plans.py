@@ -68,6 +68,7 @@ VALUES: dict[str, object] = {
     "waiting_for": "funds", "currency": "EUR", "state": "unknown", "kind": "overdue", "topics": "{a}",
     "name": "refund-1", "refund_id": "refund-1", "order_id": "order-9", "provider": "stripe",
     "pattern": "order-9%", "account": None, "destination": None, "error": None, "mode": "test",
+    "event_type": None, "received_from": None, "received_to": None, "now": NOW, "ends_at": LATER, "digest": "a",
 }  # fmt: skip
 SPECIAL: dict[str, dict[str, object]] = {
     "console.human_acts": {"after": 1_000},
@@ -78,6 +79,7 @@ SPECIAL: dict[str, dict[str, object]] = {
     "work_queue.next_due": {"kind": "reversing"},
     "read_models.transfers": {"order_id": None, "status": None},
     "bulk_jobs.matches": {"order_id": None, "waiting_for": None},
+    "bulk_jobs.webhooks": {"status": None, "reason": "a"},
     "overview.items": {"since": None},
     "rate_limiter.reserve": {"window": "10"},
     "machine_state.rates": {"window": "10"},
@@ -86,6 +88,7 @@ UUIDS, TEXTS, NUMBERS = f"{{{UUID}}}", "{a,b}", "{1,2}"
 POSITIONAL: dict[str, list[object]] = {
     **{key: [UUIDS] for key in ("some_transfers", "reversals", "reversal_statuses")},
     **{key: [7] for key in ("webhook", "replay", "erase", "one", "body", "open", "all")},
+    "alarms.one": ["overdue", "a"], "bulk_jobs.acted": [UUID, "a"], "bulk_jobs.money": [UUIDS], "bulk_jobs.recent": [50],
     **{key: [TEXTS] for key in ("paid_by", "ignored", "until_due", "refund_statuses", "see")},
     **{key: ["[]"] for key in ("recall", "put")},
     "webhooks_behind": [NUMBERS], "load": [UUIDS, NUMBERS], "feed": [20_000, 50],
@@ -130,7 +133,7 @@ def values_of(name: str, text: bytes) -> dict[str, object] | list[object]:
         special = SPECIAL.get(name.partition(" ")[0], {})
         return {key.decode(): {**VALUES, **special}[key.decode()] for key in names}
     number = len(re.findall(rb"(?<!%)%s", text))
-    return POSITIONAL.get(name.partition(".")[2], ["a"] * number)
+    return POSITIONAL.get(name, POSITIONAL.get(name.partition(".")[2], ["a"] * number))
 
 
 def plan_of(connection: psycopg.Connection[TupleRow], name: str, text: bytes) -> Plan:
@@ -257,7 +260,8 @@ async def test_page_reads_no_growing_table_whole(
     row = connection.execute("select transfer_id from seller_transfers limit 1").fetchone()
     assert row
     ids = {"transfer_id": str(row[0]), "dispute_id": "dp_3", "inbox_id": "7", "order_id": "order-7",
-           "refund_id": "refund-1", "seller_id": "seller-7", "finding_id": "finding-2000"}  # fmt: skip
+           "refund_id": "refund-1", "seller_id": "seller-7", "finding_id": "finding-2000",
+           "job_id": "job-1", "kind": "overdue", "subject": "a"}  # fmt: skip
     found: dict[str, object] = {}
     for address in addresses(ids):
         Explaining.seen.clear()

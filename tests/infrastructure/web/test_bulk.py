@@ -167,7 +167,8 @@ async def test_refusal_is_counted_and_ends_no_job(
     job = await shown(client)
     assert (job["status"], job["done"], job["refused"]) == ("ended", 2, 1)
     assert "nothing to retry" in job["last_refusal"]
-    assert job["refusals"] == [{"transfer_id": str(stuck[0]), "reason": job["last_refusal"]}]
+    refused = {"transfer_id": str(stuck[0]), "inbox_id": None, "reason": job["last_refusal"]}
+    assert job["refusals"] == [refused]
 
 
 @pytest.mark.parametrize(
