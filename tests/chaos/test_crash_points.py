@@ -58,7 +58,8 @@ MOVES_MONEY = (
 BACKGROUND = ("lost_webhook", "restart")
 """The stories in which the full run kills at the points of an idle ledger, and of its start."""
 NO_STORY = {
-    "Alarms.clear_all": "it only follows a parked webhook that is ignored after all, or a freeze",
+    "Alarms.clear_all": "it only follows a parked webhook that is ignored after all",
+    "Directory.alarm": "only a person who acknowledges an alarm gets there; no money moves",
     "WorkQueue.hold": "it only follows three lost races of a command; a lease moves no money",
 }
 """Steps without a crash point, and the reason."""

@@ -50,7 +50,17 @@ UNKNOWN = {
     "transfer_id": "00000000-0000-4000-8000-000000000000",
     "inbox_id": "999999999999",
     **dict.fromkeys(
-        ("order_id", "refund_id", "seller_id", "dispute_id", "finding_id", "job_id"), "unknown"
+        (
+            "order_id",
+            "refund_id",
+            "seller_id",
+            "dispute_id",
+            "finding_id",
+            "job_id",
+            "kind",
+            "subject",
+        ),
+        "unknown",
     ),
 }
 """Ids that name nothing. Each operation is called with them once; the generator prefers ids that an

@@ -18,7 +18,7 @@ TABLES = (
     "pauses",
     "findings",
 )
-EXPECTED = "5479a9adf9b217b24eb52e90e36f71bbb92e22ebf607ec0cbefdc45cdaf8ca5c"
+EXPECTED = "99a537f74f72d988c87958df16478d63e843f8175b721129c68655833b36e47d"
 
 
 def test_seeded_ledger_has_the_pinned_digest(database_url: str) -> None:
