@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from application.commands import Commands
-from domain.errors import LedgerError
+from domain.errors import LedgerError, Refused
 from domain.lifecycle import TransferStatus
 from domain.pause import EVERYTHING, LOOK_UP_FIRST, scope_of_seller, scope_of_work
 from infrastructure.simulation.faults.actors import account, until
@@ -55,8 +55,16 @@ class Operator:
         await self.resume(scope)
 
     async def resume(self, scope: str) -> None:
-        """End a pause."""
-        await self._give("resume", scope, lambda c: c.operator.resume(scope, BY, WHY))
+        """End a pause. A person who has asked before a restore does not repeat it afterwards: it
+        would end the look-ups that the restore has begun."""
+        era = self._world.era
+
+        async def resume(commands: Commands) -> None:
+            if scope == LOOK_UP_FIRST and self._world.era != era:
+                raise Refused("The database has been restored since this was asked.")
+            await commands.operator.resume(scope, BY, WHY)
+
+        await self._give("resume", scope, resume)
 
     async def pause_everything(self, planned: PlannedCommand) -> None:
         """Pause everything for a while."""
