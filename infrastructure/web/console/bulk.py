@@ -6,9 +6,10 @@ from uuid import uuid4
 
 from starlette.responses import Response
 
-from infrastructure.web.console.actions import Action, Plan
+from infrastructure.web.console.actions import Action
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.pages import NUMBERS, filters_of, id_of, number
+from infrastructure.web.console.plans import Plan
 from infrastructure.web.console.texts import money
 from infrastructure.web.console.visit import Visit
 from infrastructure.web.problems import KINDS, Problem

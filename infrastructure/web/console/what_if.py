@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 from starlette.responses import Response
 
-from infrastructure.web.console.actions import PART
 from infrastructure.web.console.ledger import Json, path_of
 from infrastructure.web.console.outlook import OPEN_REVERSALS, stops
 from infrastructure.web.console.pages import id_of
+from infrastructure.web.console.plans import PART
 from infrastructure.web.console.residue import Division, explained, worked_out
 from infrastructure.web.console.texts import minor_units, money, span
 from infrastructure.web.console.visit import Visit
