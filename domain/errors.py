@@ -98,7 +98,9 @@ class UnknownId(Refused):
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
-        super().__init__(f"There is no {kind} {name!r}; check the id, or record the {kind} first.")
+        by_caller = kind in ("order", "refund")
+        advice = f"check the id, or record the {kind} first" if by_caller else "check the id"
+        super().__init__(f"There is no {kind} {name!r}; {advice}.")
 
 
 class OrderNotPaid(Refused):
