@@ -22,6 +22,6 @@ def psp_deadline(challenge_required_by: str | None) -> datetime | None:
     zone."""
     try:
         instant = datetime.fromisoformat(challenge_required_by or "")
-    except ValueError:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

@@ -48,7 +48,7 @@ def test_deadlines_are_read_in_utc() -> None:
     assert stripe_deadline({"due_by": int(SOON.timestamp()), "past_due": False}) == SOON
     for text in ("2026-12-09T23:59:00.000Z", "2026-12-09T23:59:00", "2026-12-10T00:59:00+01:00"):
         assert psp_deadline(text) == SOON
-    for odd in (None, "", "soon", "2026-13-01"):
+    for odd in (None, "", "soon", "2026-13-01", "0001-01-01T00:00:00+14:00"):
         assert psp_deadline(odd) is None
 
 
