@@ -282,9 +282,9 @@ class Dispute(Stream, topic=TOPIC, opening=Opened):
 
     def request_evidence(self, due_by: datetime | None, source: str, now: datetime) -> bool:
         """Record a reported deadline of an undecided dispute. Returns whether it is new."""
-        if due_by in (None, self.evidence_due_by) or self.status in (_D.LOST, *OVER):
+        decided = self.status in (_D.LOST, *OVER)
+        if due_by is None or due_by == self.evidence_due_by or decided:
             return False
-        assert due_by is not None
         self.record(
             EvidenceRequested(
                 **self.next(now),

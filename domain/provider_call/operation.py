@@ -210,7 +210,6 @@ class Operation(NamedTuple):
             last_began=self.last_began,
             begins_by=self.begins_by,
             looked_at=self.looked_at,
-            doubtful=self.doubtful,
         )
 
     def deferred(self, deferral: Deferral, at: datetime) -> "Operation":

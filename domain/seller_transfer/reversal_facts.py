@@ -61,8 +61,7 @@ class ReversalRequested(TransferFact):
             if running is not None and running.what == self.reversal_id
             else Operation(self.reversal_id)
         )
-        goes_on = same.epoch_began is not None and same.epoch == self.epoch
-        transfer.operation = same if goes_on else same.again(self.epoch)
+        transfer.operation = same if same.epoch == self.epoch else same.again(self.epoch)
         transfer.next_retry_at = self.next_retry_at
 
 

@@ -264,10 +264,10 @@ def record_look_up(
     current = proves_absence(look, operation, now, policy)
     # all pages were read: none of our objects can be hidden, unless it was sent since
     closed = operation._replace(in_call=False, unknown=False) if current else operation
-    version, causes = transfer.version, list[str]()
+    causes = list[str]()
     if current or _ours(seen, operation.what) is not None:
         causes = take_in(transfer, seen, recorded, now, closed=current)
-        if transfer.version != version and transfer.operation is not operation:
+        if transfer.operation is not operation:
             return causes
     if _decided_by_records(transfer, closed, seen, now, policy) or not current:
         return causes

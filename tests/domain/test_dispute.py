@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import pytest
 
-from domain.dispute import Dispute, DisputePolicy, DisputeStatus
+from domain.dispute import Dispute, DisputePolicy, DisputeStatus, EvidenceRequested
 from domain.errors import ContentDiffers, Contradiction
 from domain.identity import dispute_cause, dispute_stream
 from domain.order.disputes import count_dispute, revoke_dispute
@@ -35,6 +35,34 @@ def a_dispute(*heard: DisputeStatus) -> Dispute:
     for status in heard:
         dispute.report(status, "stripe:evt_2", NOW)
     return dispute
+
+
+SOON, LATER = NOW + timedelta(days=7), NOW + timedelta(days=9)
+
+
+@pytest.mark.parametrize("before", [(), (D.CHALLENGED,), (D.WITHDRAWN,)])
+def test_deadline_of_a_dispute_is_recorded_once_and_may_change(before: tuple[D, ...]) -> None:
+    dispute = a_dispute(*before)
+    status, known = dispute.status, len(dispute.pending_events)
+    assert not dispute.request_evidence(None, "stripe:evt_3", NOW)
+    assert dispute.request_evidence(SOON, "stripe:evt_3", NOW)
+    assert not dispute.request_evidence(SOON, "stripe:evt_4", NOW)
+    assert dispute.request_evidence(LATER, "stripe:evt_5", NOW)
+    assert not dispute.request_evidence(None, "stripe:evt_6", NOW)
+    first, second = dispute.pending_events[known:]
+    assert isinstance(first, EvidenceRequested)
+    assert isinstance(second, EvidenceRequested)
+    assert (first.dispute_id, first.provider, first.order_id) == ("dp_1", "stripe", "o1")
+    assert (first.amount, first.currency, first.source) == (100, "EUR", "stripe:evt_3")
+    assert (first.evidence_due_by, second.evidence_due_by) == (SOON, LATER)
+    assert (dispute.status, dispute.evidence_due_by) == (status, LATER)
+
+
+@pytest.mark.parametrize("over", [D.LOST, D.WON, D.REINSTATED])
+def test_deadline_of_a_decided_dispute_is_not_recorded(over: D) -> None:
+    dispute = a_dispute(over)
+    assert not dispute.request_evidence(SOON, "stripe:evt_3", NOW)
+    assert dispute.evidence_due_by is None
 
 
 @pytest.mark.parametrize("before", [(), (D.CHALLENGED,), (D.CLOSED,)])

@@ -224,7 +224,9 @@ def test_reversal_beside_those_that_a_restore_has_lost_keeps_its_key(
     step = frozen.step()
     step = frozen.step() if isinstance(step, Rest) else step
     assert isinstance(step, LookUp)
-    record_look_up(story.transfer, story.books(lost), story.now, story.policy, step)
+    seen, refunds = story.books(lost), ["lost"]
+    causes = record_look_up(story.transfer, seen, story.now, story.policy, step, refunds)
+    assert causes == ["lost"]
     assert (story.reversal.amount, story.transfer.amount_reversed) == (
         min(4_000, 10_000 - taken),
         taken,
@@ -233,21 +235,130 @@ def test_reversal_beside_those_that_a_restore_has_lost_keeps_its_key(
     assert not same or frozen.is_recognised()
 
 
-def test_withdrawn_reversal_that_a_frozen_call_makes_is_given_back(
-    story: Story, answers: type[Answers]
-) -> None:
-    """It was given up, and then its refund failed."""
-    call = story.reversing().send()
-    reversal = story.reversal
+def given_up(story: Story, answers: type[Answers], amount: int = 4_000) -> Send:
+    """Freeze the first call of a reversal, and give the reversal up after other calls."""
+    call = story.reversing(amount).send()
     story.passes(HOUR)
     while not story.operation.exhausted:
         story.call(answers.outage)
     story.see(story.books())
-    failed = story.transfer.reversals[reversal.reversal_id]
-    assert story.transfer.withdraw(failed, 4_000, "refund-1", story.now) == 4_000
-    story.answer(call, Succeeded("trr_late", 4_000))
-    assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+    assert story.status is S.PERMANENTLY_FAILED
+    return call
+
+
+def refund_fails(story: Story, call: Send) -> None:
+    """Withdraw the given-up reversal, since its refund has failed."""
+    failed = story.transfer.reversals[call.what]
+    assert story.transfer.withdraw(failed, failed.amount, "refund-1", story.now) == failed.amount
+
+
+@pytest.mark.parametrize(
+    ("amount", "status"), [(4_000, S.PARTIALLY_REVERSED), (10_000, S.REVERSED)]
+)
+def test_withdrawn_reversal_that_a_frozen_call_makes_is_given_back(
+    story: Story, answers: type[Answers], amount: int, status: S
+) -> None:
+    """It was given up, and then its refund failed."""
+    call = given_up(story, answers, amount)
+    refund_fails(story, call)
+    story.answer(call, Succeeded("trr_late", amount))
+    assert (story.status, story.transfer.amount_reversed) == (status, amount)
     assert (story.transfer.evidence, causes_to_recover(story.transfer, {})) == ({}, ["refund-1"])
+
+
+def test_given_up_reversal_that_a_frozen_call_makes_counts(
+    story: Story, answers: type[Answers]
+) -> None:
+    story.answer(given_up(story, answers), Succeeded("trr_late", 4_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.PARTIALLY_REVERSED, 4_000)
+    assert (story.transfer.evidence, causes_to_recover(story.transfer, {})) == ({}, [])
+
+
+def test_withdrawn_reversal_without_room_is_evidence_once_made(
+    story: Story, answers: type[Answers]
+) -> None:
+    """Another refund has taken the room meanwhile, and waits for a person."""
+    call = given_up(story, answers)
+    refund_fails(story, call)
+    story.refunded("refund-2", 6_001)
+    story.answer(call, Succeeded("trr_late", 4_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.PERMANENTLY_FAILED, 0)
+    assert list(story.transfer.evidence) == ["trr_late"]
+
+
+def test_withdrawn_reversal_beside_a_given_up_one_is_evidence_once_made(
+    story: Story, answers: type[Answers]
+) -> None:
+    """The person who decides about the given-up one has to see it first."""
+    call = given_up(story, answers)
+    refund_fails(story, call)
+    story.refunded("refund-2", 3_000).transfer.retry("ops", "Stripe is back", story.now)
+    story.see(story.books())
+    while story.status is S.REVERSAL_PENDING:
+        story.call(answers.refused, story.books())
+    story.answer(call, Succeeded("trr_late", 4_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.PERMANENTLY_FAILED, 0)
+    assert list(story.transfer.evidence) == ["trr_late"]
+
+
+def test_settled_reversal_told_again_reopens_no_transfer(
+    story: Story, answers: type[Answers]
+) -> None:
+    settled = story.reversing(1_000).call(Succeeded("trr_1", 1_000))
+    story.refunded("refund-2", 3_000)
+    while story.status is S.REVERSAL_PENDING:
+        story.call(answers.refused, story.books())
+    (failed,) = [one for one in story.transfer.reversals.values() if one.refund_id == "refund-2"]
+    assert story.transfer.withdraw(failed, 3_000, "refund-2", story.now) == 3_000
+    story.answer(settled, Succeeded("trr_1", 1_000))
+    assert (story.status, story.transfer.amount_reversed) == (S.PERMANENTLY_FAILED, 1_000)
+
+
+def test_unknown_reversal_of_a_given_up_transfer_is_evidence(
+    story: Story, answers: type[Answers]
+) -> None:
+    call = given_up(story, answers)
+    unknown = call._replace(what=str(reversal_name(story.transfer.id, "unknown")))
+    story.answer(unknown, Succeeded("trr_x", 1_000))
+    assert (story.status, list(story.transfer.evidence)) == (S.PERMANENTLY_FAILED, ["trr_x"])
+
+
+def test_refused_reversal_beside_lost_ones_gets_another_key(
+    story: Story, answers: type[Answers]
+) -> None:
+    """Stripe would repeat the refusal that it has stored."""
+    story.reversing()
+    name = str(reversal_name(story.transfer.id, "lost"))
+    lost = ReversalAtStripe("trr_lost", 1_000, name, refund_id="lost")
+    story.call(answers.refused, story.books(lost))
+    assert (story.reversal.amount, story.operation.epoch) == (4_000, 2)
+
+
+def test_refunds_of_everything_cancel_no_doubtful_transfer(story: Story) -> None:
+    """The doubt about the first key stays when a part is refunded before the rest."""
+    frozen = looked_up(story)
+    story.passes(23 * HOUR)
+    frozen.finds_nothing()
+    story.refunded(amount=4_000).refunded("refund-2", 6_000)
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 0)
+
+
+def test_doubt_about_a_key_outlives_the_next_key(story: Story, answers: type[Answers]) -> None:
+    """Stripe may carry out the first call late, although the second one was refused."""
+    story.call(answers.replayed_outage)
+    story.find().call(answers.refused)
+    story.refunded(amount=4_000).refunded("refund-2", 6_000)
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 0)
+
+
+def test_refund_of_everything_cancels_no_transfer_that_was_lost(story: Story) -> None:
+    """Only the look-up after a restore is recorded; the backup may have lost a call before it."""
+    frozen = Frozen(story, story.first_send(), LookFirst(story.now, story.now))
+    frozen.finds_nothing()
+    story.passes(23 * HOUR)
+    frozen.finds_nothing()
+    story.refunded(amount=10_000)
+    assert (story.status, story.transfer.amount) == (S.PERMANENTLY_FAILED, 0)
 
 
 @pytest.mark.parametrize("minutes", [10, 90])
